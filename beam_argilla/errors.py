@@ -1,0 +1,95 @@
+"""Every exception that `beam_argilla` raises on purpose.
+
+Each message says what is wrong and what to do about it. Program code catches `BeamArgillaError`; the subclasses tell
+whose move it is: the caller's (`InputError`, `JobError`) or nobody's (`TransientError`, which is retried).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+class BeamArgillaError(Exception):
+    """Base of all exceptions raised on purpose by this package."""
+
+
+class InputError(BeamArgillaError):
+    """The input cannot be used as it was described: no files, a missing column, a type that no text can be made of."""
+
+
+class RefusedError(BeamArgillaError):
+    """A row or record was refused and nobody consumes the failed output, so the pipeline stops."""
+
+
+class JobError(BeamArgillaError):
+    """The whole job cannot go on: nothing that is retried or left out would help."""
+
+
+class ServerUnavailableError(JobError):
+    """The server did not give a usable answer within the total time limit for retries."""
+
+
+class AuthenticationError(JobError):
+    """The server does not know the API key (401)."""
+
+
+class PermissionDeniedError(JobError):
+    """The API key's user may not do this (403)."""
+
+
+class NotArgillaError(JobError):
+    """Something answers at the address, but it is not an Argilla server of a supported version."""
+
+
+class WorkspaceNotFoundError(JobError):
+    """The workspace does not exist."""
+
+
+class DatasetNotFoundError(JobError):
+    """The dataset does not exist, or was deleted while the job ran."""
+
+
+class DatasetDiffersError(JobError):
+    """The existing dataset has settings that would lose or reject this job's data."""
+
+    def __init__(self, message: str, differences: Sequence[str] = ()):
+        super().__init__(message)
+        self.differences = tuple(differences)
+
+
+class RequestError(BeamArgillaError):
+    """One request failed. Base of the classes below; `status` is the HTTP status, None if there was no answer."""
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class TransientError(RequestError):
+    """A failure that is worth retrying: connection trouble, a time-out, 408, 425, 429 or a 5xx.
+
+    Attributes:
+        cause: a short name for metrics, such as ``'429'`` or ``'ReadTimeout'``.
+        retry_after: seconds the server asked to wait, None if it did not say.
+    """
+
+    def __init__(self, message: str, cause: str, status: int | None = None, retry_after: float | None = None):
+        super().__init__(message, status)
+        self.cause = cause
+        self.retry_after = retry_after
+
+
+class InvalidRecordsError(RequestError):
+    """The server refused the batch and named the records at fault (422).
+
+    Attributes:
+        reasons: position in the batch (0-based) → the server's reason. Records not in it were not at fault.
+    """
+
+    def __init__(self, message: str, reasons: Mapping[int, str], status: int | None = 422):
+        super().__init__(message, status)
+        self.reasons = dict(reasons)
+
+
+class RejectedBatchError(RequestError):
+    """The server refused a batch without saying which record is at fault (such as 413, or an unclear 4xx)."""

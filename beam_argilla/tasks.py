@@ -1,0 +1,273 @@
+"""What annotators are asked: the dataset's settings, and how groups become records. No Beam, no network.
+
+By default both tasks make distilabel's datasets to the letter (`TextGenerationToArgilla`, `PreferenceToArgilla`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from beam_argilla.failures import FailedRecord, failed_rows
+from beam_argilla.generations import METADATA_PREFIX, group_starts, rows
+from beam_argilla.records import Record, Suggestion, agent_name, external_id, generation_suffix
+from beam_argilla.settings import (
+    DatasetSettings,
+    Property,
+    label_question,
+    metadata_property,
+    rating_question,
+    text_field,
+    text_question,
+)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A column of the input that becomes a metadata property, to filter and sort by.
+
+    Args:
+        column: its name in the input, and the property's.
+        type: ``terms`` (text), ``integer`` or ``float``.
+        visible_for_annotators: False hides it from annotators.
+    """
+
+    column: str
+    type: str = 'terms'
+    visible_for_annotators: bool = True
+
+    def settings(self) -> Property:
+        return metadata_property(self.column, self.type, visible_for_annotators=self.visible_for_annotators)
+
+
+class Task(Protocol):
+    """What `WriteToArgilla` needs to know of a task."""
+
+    @property
+    def max_generations(self) -> int | None:
+        """How many generations a record has places for; None: a record per generation."""
+
+    def settings(self) -> DatasetSettings:
+        """The dataset to make."""
+
+    def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
+        """The records of a canonical table whose groups are whole and in order."""
+
+
+@dataclass(frozen=True)
+class TextGeneration:
+    """One record per generation; the annotator says whether it is good.
+
+    Args:
+        guidelines: shown to annotators.
+        use_markdown: show the texts as Markdown.
+        model_names: keep the model's name as metadata ``model_name``, hidden from annotators, who should not know.
+        metadata: columns to keep as metadata; a plain name means terms.
+        min_submitted: how many annotators must answer before a record is complete.
+        namespace: goes before every external id, so that two jobs on one dataset do not overwrite each other.
+    """
+
+    guidelines: str | None = None
+    use_markdown: bool = False
+    model_names: bool = False
+    metadata: Sequence[Metadata | str] = ()
+    min_submitted: int = 1
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'metadata', _metadata(self.metadata))  # hashable, whatever sequence was given
+        self.settings()  # raises on what the server would refuse
+
+    @property
+    def max_generations(self) -> None:
+        return None
+
+    def settings(self) -> DatasetSettings:
+        hidden = [metadata_property('model_name', 'terms', visible_for_annotators=False)] if self.model_names else []
+        return DatasetSettings(
+            fields=[text_field(name, use_markdown=self.use_markdown) for name in ('id', 'instruction', 'generation')],
+            questions=[
+                label_question(
+                    'quality',
+                    title="What's the quality of the generation for the given instruction?",
+                    labels={'bad': '👎', 'good': '👍'},
+                )
+            ],
+            metadata=[*hidden, *(m.settings() for m in _metadata(self.metadata))],
+            guidelines=self.guidelines,
+            min_submitted=self.min_submitted,
+        )
+
+    def records(self, table: pa.Table) -> Iterator[Record]:
+        columns = [table.column(c).to_pylist() for c in ('instruction_id', 'instruction', 'generation', 'model_name')]
+        metadata = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        for i, (group, instruction, generation, model) in enumerate(zip(*columns, strict=True)):
+            warnings: list[str] = []
+            values = {m.column: _metadata_value(m, [column[i]], warnings) for m, column in metadata}
+            if self.model_names:
+                values['model_name'] = model
+            yield Record(
+                external_id=external_id(group, self.namespace, generation_suffix(model, generation)),
+                fields={'id': group, 'instruction': instruction, 'generation': generation},
+                metadata={k: v for k, v in values.items() if v is not None},
+                warnings=tuple(warnings),
+            )
+
+
+@dataclass(frozen=True)
+class Preference:
+    """One record per instruction with all of its generations side by side; the annotator rates each.
+
+    Ratings and rationales of the input become suggestions. A rating that is not one of `ratings` is not suggested and
+    not rounded: it is reported in the record's warnings.
+
+    Args:
+        num_generations: places for generations in a record.
+        ratings: the scale.
+        suggestions: False leaves ratings and rationales out.
+        agent: who rated, for all suggestions; a column of the input (``Columns(agent=...)``) goes before it. Characters
+            that the server does not take in an agent's name are replaced by ``-``.
+        guidelines: shown to annotators.
+        use_markdown: show the texts as Markdown.
+        model_names: keep the models' names as metadata ``generations-{i}-model``, hidden from annotators, who should
+            not know.
+        metadata: columns to keep as metadata; a plain name means terms.
+        min_submitted: how many annotators must answer before a record is complete.
+        namespace: goes before every external id, so that two jobs on one dataset do not overwrite each other.
+
+    Raises:
+        ValueError: settings that the server would refuse.
+    """
+
+    num_generations: int
+    ratings: Sequence[int] = (1, 2, 3, 4, 5)
+    suggestions: bool = True
+    agent: str | None = None
+    guidelines: str | None = None
+    use_markdown: bool = False
+    model_names: bool = False
+    metadata: Sequence[Metadata | str] = ()
+    min_submitted: int = 1
+    namespace: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_generations < 1:
+            raise ValueError(f'num_generations={self.num_generations}: it must be at least 1')
+        object.__setattr__(self, 'metadata', _metadata(self.metadata))
+        object.__setattr__(self, 'ratings', tuple(self.ratings))
+        self.settings()  # raises on what the server would refuse
+
+    @property
+    def max_generations(self) -> int:
+        return self.num_generations
+
+    def settings(self) -> DatasetSettings:
+        names = [f'generations-{i}' for i in range(self.num_generations)]
+        questions = []
+        for i, name in enumerate(names):
+            first = i == 0
+            description = (
+                None if first else f'Ignore this question if the corresponding `{name}` field is not available.'
+            )
+            questions += [
+                rating_question(f'{name}-rating', f'Rate {name} given instruction.', self.ratings, first, description),
+                text_question(f'{name}-rationale', f"Specify the rationale for {name}'s rating.", False, description),
+            ]
+        hidden = [metadata_property(f'{n}-model', 'terms', visible_for_annotators=False) for n in names]
+        return DatasetSettings(
+            fields=[
+                text_field('id', use_markdown=self.use_markdown),
+                text_field('instruction', use_markdown=self.use_markdown),
+                *(text_field(n, required=i == 0, use_markdown=self.use_markdown) for i, n in enumerate(names)),
+            ],
+            questions=questions,
+            metadata=[*(hidden if self.model_names else []), *(m.settings() for m in _metadata(self.metadata))],
+            guidelines=self.guidelines,
+            min_submitted=self.min_submitted,
+        )
+
+    def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
+        starts = group_starts(table)
+        ends = np.append(starts[1:], table.num_rows)
+        ids, instructions, *columns = (
+            table.column(c).to_pylist()
+            for c in ('instruction_id', 'instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent')
+        )
+        metadata = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        constant = agent_name(self.agent)
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            group = ids[start]
+            if end - start > self.num_generations:
+                places = self.num_generations
+                message = f'Instruction id {group!r} has {end - start} generations, but places for {places}.'
+                part = rows(table.slice(start, end - start))
+                yield failed_rows(part, 'build', 'TooManyGenerations', message, group)
+                continue
+            warnings: list[str] = []
+            fields = {'id': group, 'instruction': instructions[start]}
+            values: dict[str, Any] = {}
+            suggestions: list[Suggestion] = []
+            members = zip(*(c[start:end] for c in columns), strict=True)
+            for i, (generation, model, rating, rationale, agent) in enumerate(members):
+                name = f'generations-{i}'
+                fields[name] = generation
+                if self.model_names and model is not None:
+                    values[f'{name}-model'] = model
+                if self.suggestions:
+                    agent = agent_name(agent) or constant
+                    if rating is not None:
+                        value = parse_rating(rating)
+                        if value in self.ratings:
+                            suggestions.append(Suggestion(f'{name}-rating', value, agent))
+                        else:
+                            scale = ', '.join(map(str, self.ratings))
+                            warnings.append(f'rating {rating!r} of {name} is not one of {scale}: not suggested')
+                    if rationale is not None:
+                        suggestions.append(Suggestion(f'{name}-rationale', rationale, agent))
+            for m, column in metadata:
+                value = _metadata_value(m, column[start:end], warnings)
+                if value is not None:
+                    values[m.column] = value
+            yield Record(external_id(group, self.namespace), fields, tuple(suggestions), values, tuple(warnings))
+
+
+def parse_rating(text: str) -> int | None:
+    """The whole number that the text writes (``4``, ``4.0``); None for any other text. Never rounds."""
+    try:
+        number = float(text.replace('_', '?'))  # Python alone reads 1_0 as a number
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
+
+
+def _metadata(metadata: Iterable[Metadata | str]) -> tuple[Metadata, ...]:
+    if isinstance(metadata, str):
+        raise ValueError(f'metadata={metadata!r}: give a list, [{metadata!r}]')
+    return tuple(Metadata(m) if isinstance(m, str) else m for m in metadata)
+
+
+def _metadata_value(metadata: Metadata, cells: Sequence[Any], warnings: list[str]) -> Any:
+    """One value for a record out of its rows' cells: what they agree on, or, for terms, all of them."""
+    cells = [c for cell in cells if cell is not None for c in (cell if isinstance(cell, list) else [cell])]
+    if metadata.type == 'terms':
+        terms = list(dict.fromkeys(str(c) for c in cells if c is not None))
+        return terms[0] if len(terms) == 1 else terms or None
+    numbers = list(dict.fromkeys(_number(c, metadata.type) for c in cells))
+    if len(numbers) > 1:
+        warnings.append(f'metadata {metadata.column!r} differs within the group ({numbers}): the first was kept')
+    return numbers[0] if numbers else None
+
+
+def _number(cell: Any, kind: str) -> Any:
+    """The cell as the kind of number that the property takes; as it is if it is none, to be refused with a reason."""
+    try:
+        number = float(cell) if kind == 'float' or not isinstance(cell, int) else cell
+    except (TypeError, ValueError):
+        return cell
+    if kind == 'integer' and isinstance(number, float):
+        return int(number) if number.is_integer() else cell
+    return number

