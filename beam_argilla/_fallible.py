@@ -55,8 +55,9 @@ class Refused(beam.DoFn):
     def process(self, failed: FailedRecord) -> None:
         if self.armed:
             raise RefusedError(
-                f'{failed.error}: {failed.message} (stage {failed.stage}, id {failed.external_id}). '
-                'To go on without what is refused, consume the failed output or pass an error handler.'
+                f'{failed.error}: {failed.message} (stage {failed.stage}, id {failed.external_id}). The job stopped '
+                'there. To go on and collect what is refused, consume the failed output, pass an error handler, or '
+                'give the program --failed PREFIX.'
             )
 
 

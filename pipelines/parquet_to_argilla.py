@@ -1,0 +1,363 @@
+"""Fills an Argilla dataset from Parquet files of LLM generations.
+
+    python -m pipelines.parquet_to_argilla --input 'gs://bucket/generations-*.parquet' \\
+        --dataset ultrafeedback --num_generations 4 --api_url https://argilla.example
+
+Every Beam pipeline option can follow. Exit status: 0 if everything was written, or what was refused went to --failed;
+1 if something was refused and there is no --failed; 2 if the job cannot run as it was described.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.metrics import Metrics
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.utils.secret import Secret
+
+import beam_argilla as ba
+from beam_argilla import errors
+from beam_argilla._client import Client, check_differences
+from beam_argilla._fallible import Collect, Refused, refuse
+from beam_argilla.records import Encoder, InvalidRecordError, failed_record
+
+# DirectRunner would try to download another runner first.
+LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
+# How long to wait for a server before the job starts; while it runs, `RetryPolicy` is patient.
+_CHECK_SECONDS = 10.0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The program's options; Beam's own come behind them."""
+    p = argparse.ArgumentParser(
+        'python -m pipelines.parquet_to_argilla',
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    g = p.add_argument_group('what is read')
+    g.add_argument('--input', action='append', required=True, metavar='PATTERN', help='Parquet files; repeatable')
+    g.add_argument('--instruction_column', default='instruction', metavar='NAME')
+    g.add_argument(
+        '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
+    )
+    g.add_argument(
+        '--instruction_id_column', metavar='NAME', help='default: rows with the same instruction belong together'
+    )
+    g.add_argument('--model_name_column', metavar='NAME', help='default: model_name or generation_models, if there')
+    g.add_argument('--rating_column', metavar='NAME', help='default: rating or ratings, if there')
+    g.add_argument('--rationale_column', metavar='NAME', help='default: rationale or rationales, if there')
+    g.add_argument('--agent_column', metavar='NAME', help='who gave the rating and the rationale')
+    g.add_argument(
+        '--position_column', metavar='NAME', help='order of the generations (default: model name, then text)'
+    )
+    g.add_argument(
+        '--metadata_column', action='append', default=[], metavar='NAME', help='keep as metadata; repeatable'
+    )
+
+    g = p.add_argument_group('how rows become records')
+    g.add_argument('--task', choices=['preference', 'text_generation'], default='preference')
+    g.add_argument('--num_generations', type=int, metavar='N', help='places for generations in a preference record')
+    g.add_argument('--on_conflict', choices=['fail', 'first'], default='fail', help='one id has different instructions')
+    g.add_argument('--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places')
+    g.add_argument('--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer')
+    g.add_argument('--namespace', metavar='TEXT', help='goes before every external id')
+    g.add_argument('--ratings', metavar='1,2,3', default='1,2,3,4,5', help='the scale (default: %(default)s)')
+    g.add_argument('--agent', metavar='TEXT', help='who gave the ratings, if no column says so')
+    g.add_argument('--guidelines', metavar='TEXT', help='shown to annotators')
+    g.add_argument('--use_markdown', action='store_true', help='show texts as Markdown')
+    g.add_argument('--model_names', action='store_true', help="keep models' names as metadata, hidden from annotators")
+    g.add_argument('--min_submitted', type=int, default=1, metavar='N', help='answers that complete a record')
+
+    g = p.add_argument_group('where records go')
+    g.add_argument('--dataset', required=True, metavar='NAME')
+    g.add_argument('--workspace', default='default', metavar='NAME')
+    g.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
+    g.add_argument(
+        '--api_url', default=os.environ.get('ARGILLA_API_URL'), metavar='URL', help='default: $ARGILLA_API_URL'
+    )
+    g.add_argument(
+        '--api_key_env', default='ARGILLA_API_KEY', metavar='NAME', help='variable with the key (%(default)s)'
+    )
+    g.add_argument(
+        '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
+    )
+    g.add_argument(
+        '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
+    )
+    g.add_argument('--failed', metavar='PREFIX', help='write what is refused here, as JSON lines, and go on')
+    g.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
+    return p
+
+
+def columns_of(args: argparse.Namespace) -> ba.Columns:
+    return ba.Columns(
+        instruction=args.instruction_column,
+        generation=args.generation_column,
+        instruction_id=args.instruction_id_column,
+        model_name=args.model_name_column,
+        rating=args.rating_column,
+        rationale=args.rationale_column,
+        agent=args.agent_column,
+        position=args.position_column,
+        metadata=args.metadata_column,
+    )
+
+
+def task_of(args: argparse.Namespace, schema: pa.Schema) -> ba.Preference | ba.TextGeneration:
+    """The task; metadata columns get the type that they have in the files."""
+    common = {
+        'guidelines': args.guidelines,
+        'use_markdown': args.use_markdown,
+        'model_names': args.model_names,
+        'metadata': [ba.Metadata(name, _metadata_type(schema.field(name).type)) for name in args.metadata_column],
+        'min_submitted': args.min_submitted,
+        'namespace': args.namespace,
+    }
+    if args.task == 'text_generation':
+        return ba.TextGeneration(**common)
+    if args.num_generations is None:
+        raise ValueError(
+            '--num_generations is missing: how many generations shall a preference record have places for?'
+        )
+    try:
+        ratings = [int(value) for value in args.ratings.split(',')]
+    except ValueError:
+        raise ValueError(f'--ratings {args.ratings}: write whole numbers with commas, such as 1,2,3') from None
+    return ba.Preference(args.num_generations, ratings=ratings, agent=args.agent, **common)
+
+
+def _metadata_type(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return 'integer'
+    return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
+
+
+def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
+    if not args.api_url:
+        raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
+    headers = {}
+    for header in args.header:
+        name, equals, variable = header.partition('=')
+        if not (name and equals and variable):
+            raise ValueError(f'--header {header}: write NAME=ENV, with the environment variable that holds the value')
+        headers[name] = ba.EnvironmentSecret(variable)
+    secret = Secret.parse_secret_option(args.api_key_secret) if args.api_key_secret else None
+    return ba.ArgillaConnection(args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers)
+
+
+class _Encode(beam.DoFn):
+    """What the sink would do with a record, but for sending it."""
+
+    def __init__(self, settings: ba.DatasetSettings):
+        self._settings = settings
+
+    def setup(self) -> None:
+        self._encoder = Encoder(self._settings)
+
+    def process(self, record: ba.Record) -> Iterator[Any]:
+        try:
+            yield record.external_id, self._encoder.encode(record)
+            Metrics.counter('beam_argilla', 'records_checked').inc()
+        except InvalidRecordError as e:
+            yield refuse(failed_record(record, 'validate', e.error, str(e)))
+
+
+def _show(first: Sequence[tuple[str, bytes]]) -> None:
+    for _, item in first:
+        print('The first record as it would be sent:')
+        print(json.dumps(json.loads(item), indent=2, ensure_ascii=False), flush=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the options come to, once they are known to make sense."""
+
+    args: argparse.Namespace
+    read: ba.ReadGenerations
+    task: ba.Preference | ba.TextGeneration
+    connection: ba.ArgillaConnection | None  # None: a dry run
+    options: PipelineOptions
+    local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
+
+
+def prepare(argv: Sequence[str] | None) -> Job:
+    """Reads the options and looks at the input and the server, before any data is read.
+
+    Raises:
+        ValueError, TypeError, BeamArgillaError: a mistake in the options, or something that they name is not there.
+    """
+    args, beam_args = parser().parse_known_args(argv)
+    check_unknown(beam_args)
+    read = ba.ReadGenerations(args.input, columns_of(args))
+    task = task_of(args, read.schema)
+    connection = None if args.dry_run else connection_of(args)
+    options = PipelineOptions(beam_args)
+    runner = options.view_as(StandardOptions)
+    local = runner.runner is None
+    if local:
+        runner.runner = LOCAL_RUNNER
+    job = Job(args, read, task, connection, options, local)
+    if connection is not None and local:
+        with Client(connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
+            client.check_server()
+            found = client.find_dataset(args.dataset, args.workspace, args.create_workspace)
+            if found is not None:
+                check_differences(args.dataset, args.workspace, task.settings(), found)
+    return job
+
+
+def build(p: beam.Pipeline, job: Job) -> None:
+    """Applies the whole job to the pipeline."""
+    args, task = job.args, job.task
+    refused = Collect()
+    collecting = refused if args.failed or args.dry_run else None  # without a handler, the first refusal ends the job
+    tables = p | 'Read' >> job.read.with_error_handler(collecting)
+    if job.connection is None:
+        policies = ba.Policies(args.on_conflict, task.max_generations, args.overflow, args.min_generations)
+        encoded = (
+            tables
+            | 'Group' >> ba.GroupGenerations(policies).with_error_handler(refused)
+            | 'Build' >> ba.BuildRecords(task).with_error_handler(refused)
+            | 'Check' >> beam.ParDo(_Encode(task.settings())).with_outputs(Refused.TAG, main='items')
+        )
+        refused.add_error_pcollection(encoded[Refused.TAG])
+        _ = encoded.items | 'First' >> beam.combiners.Top.Smallest(1) | 'Show' >> beam.Map(_show)
+    else:
+        write = ba.WriteToArgilla(
+            args.dataset,
+            task=task,
+            connection=job.connection,
+            workspace=args.workspace,
+            on_conflict=args.on_conflict,
+            overflow=args.overflow,
+            min_generations=args.min_generations,
+            create_workspace=args.create_workspace,
+        )
+        _ = tables | 'Write' >> write.with_error_handler(collecting)
+    if args.failed:
+        _ = (
+            refused.pcollections
+            | 'All failed' >> beam.Flatten()
+            | 'To JSON' >> beam.Map(ba.FailedRecord.to_json)
+            | 'Write failed' >> beam.io.WriteToText(args.failed, '.jsonl')
+        )
+
+
+def counters(result: Any) -> dict[str, int]:
+    """The package's counters by name, over all steps."""
+    totals: dict[str, int] = {}
+    for metric in result.metrics().query()['counters']:
+        if metric.key.metric.namespace == 'beam_argilla':
+            value = metric.committed if metric.committed is not None else metric.attempted
+            totals[metric.key.metric.name] = totals.get(metric.key.metric.name, 0) + (value or 0)
+    return totals
+
+
+def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
+    """What was read, written and refused, for people."""
+    get = counts.get
+    lines = [f'{get("rows_read", 0):,} rows read, {get("groups", 0):,} groups']
+    for name, text in (
+        ('duplicate_generations', 'duplicate rows merged'),
+        ('warnings', 'ratings or metadata values left out (see WrittenRecord.warnings)'),
+    ):
+        if get(name):
+            lines.append(f'{counts[name]:,} {text}')
+    if dry_run:
+        lines.append(f'{get("records_checked", 0):,} records would be written (dry run: nothing was)')
+    else:
+        created, updated = get('records_created', 0), get('records_updated', 0)
+        lines.append(f'{created + updated:,} records written: {created:,} created, {updated:,} updated')
+    refused = {k[len('failed_') :]: n for k, n in sorted(counts.items()) if k.startswith('failed_')}
+    reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
+    lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
+    lines.append(f'{seconds:.1f} seconds')
+    return '\n'.join(lines)
+
+
+def check_unknown(beam_args: Sequence[str]) -> None:
+    """Beam ignores options that it does not know, so a slip of the pen in one of ours would go unnoticed."""
+    ours = [option for action in parser()._actions for option in action.option_strings]
+    for arg in beam_args:
+        name = arg.split('=')[0]
+        known = difflib.get_close_matches(name, ours, 1, 0.85)
+        if name.startswith('--') and known:
+            raise ValueError(f'{name} is not an option; did you mean {known[0]}?')
+
+
+def run(job: Job) -> int:
+    """Runs the job, prints what came of it and returns the exit status."""
+    args = job.args
+    started = time.monotonic()
+    p = beam.Pipeline(options=job.options)
+    build(p, job)
+    result = p.run()
+    result.wait_until_finish()
+    counts = counters(result)
+    print(summary(counts, time.monotonic() - started, args.dry_run))
+    refused = any(n for name, n in counts.items() if name.startswith('failed_'))
+    if refused and args.failed:
+        print(f'What was refused, and why: {args.failed}-*.jsonl')
+    if job.connection is not None and job.local:
+        with Client(job.connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
+            found = client.find_dataset(args.dataset, args.workspace)
+        print(f'The dataset: {found.url if found else "no record was written, so it is as it was"}')
+    return 1 if refused and not args.failed else 0
+
+
+_RAISED = re.compile(r'beam_argilla\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)', re.DOTALL)
+
+
+def explain(error: BaseException) -> tuple[type[BaseException], str] | None:
+    """Which of our exceptions it is and its message, None if it is none of ours.
+
+    In one process Beam raises it as it was, with the step's name behind it; from another, its text in another's.
+    """
+    if isinstance(error, errors.BeamArgillaError):
+        return type(error), str(error).split(' [while running')[0]
+    found = list(_RAISED.finditer(str(error)))
+    return (getattr(errors, found[-1][1], errors.BeamArgillaError), found[-1][2].strip()) if found else None
+
+
+def _quiet(record: logging.LogRecord) -> bool:
+    """Keeps Beam from logging the stack trace of what is raised on purpose: it is told once, at the end."""
+    raised = record.exc_info[1] if record.exc_info else None
+    return explain(raised or RuntimeError(record.getMessage())) is None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`prepare` and `run`, with a user's mistake told in one message rather than a stack trace."""
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_quiet)
+    try:
+        job = prepare(argv)
+    except (ValueError, TypeError, errors.BeamArgillaError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 2
+    try:
+        return run(job)
+    except Exception as e:
+        explained = explain(e)
+        if explained is None:
+            raise
+        kind, message = explained
+        print(f'error: {message}', file=sys.stderr)
+        return 1 if issubclass(kind, errors.RefusedError) else 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())
