@@ -37,7 +37,10 @@ from beam_argilla.errors import (
 )
 from beam_argilla.settings import DatasetSettings, differences
 
-_LOGGER = logging.getLogger(__name__)
+# httpx logs every request at INFO, which on a worker is a line per batch; whoever set a level keeps it.
+if logging.getLogger('httpx').level == logging.NOTSET:
+    logging.getLogger('httpx').setLevel(logging.WARNING)
+
 T = TypeVar('T')
 
 # The bulk upsert and the task distribution, as this client uses them, are there from 2.3 on; tested with 2.8.
@@ -314,7 +317,8 @@ class Client:
                 spent = time.monotonic() - started
                 if spent + wait > self._retry.limit:
                     raise ServerUnavailableError(
-                        f'{self._url} gave no usable answer for {spent:.0f} seconds; the last was: {e}'
+                        f'{self._url} gave no usable answer for {spent:.0f} seconds. Is the server running, and is the '
+                        f'address right? The last failure: {e}'
                     ) from e
                 self._on_retry(e.cause, wait)
                 time.sleep(wait)

@@ -55,7 +55,7 @@ class DatasetSettings:
         if not self.fields or not any(q['required'] for q in self.questions):
             raise ValueError('A dataset needs at least one field and one required question')
         if self.guidelines is not None and not 1 <= len(self.guidelines) <= 10_000:
-            raise ValueError(f'The guidelines have {len(self.guidelines)} characters; the server takes 1 to 10,000')
+            raise ValueError(f'The guidelines have {len(self.guidelines):,} characters; the server takes 1 to 10,000')
         if self.min_submitted < 1:
             raise ValueError(f'min_submitted={self.min_submitted}: it must be at least 1')
 

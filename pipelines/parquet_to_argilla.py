@@ -37,6 +37,7 @@ from beam_argilla.records import Encoder, InvalidRecordError, failed_record
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 # How long to wait for a server before the job starts; while it runs, `RetryPolicy` is patient.
 _CHECK_SECONDS = 10.0
+_WARNINGS_SHOWN = 10
 
 
 def parser() -> argparse.ArgumentParser:
@@ -175,6 +176,12 @@ class _Encode(beam.DoFn):
             yield refuse(failed_record(record, 'validate', e.error, str(e)))
 
 
+def _show_warnings(records: Sequence[ba.WrittenRecord]) -> None:
+    for record in sorted(records):
+        for warning in record.warnings:
+            print(f'Left out of {record.external_id}: {warning}', flush=True)
+
+
 def _show(first: Sequence[tuple[str, bytes]]) -> None:
     for _, item in first:
         print('The first record as it would be sent:')
@@ -189,12 +196,11 @@ class Job:
     read: ba.ReadGenerations
     task: ba.Preference | ba.TextGeneration
     connection: ba.ArgillaConnection | None  # None: a dry run
-    options: PipelineOptions
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
 
 
-def prepare(argv: Sequence[str] | None) -> Job:
-    """Reads the options and looks at the input and the server, before any data is read.
+def prepare(argv: Sequence[str] | None) -> tuple[Job, beam.Pipeline]:
+    """Reads the options, builds the pipeline, and looks at the input and the server, before any data is read.
 
     Raises:
         ValueError, TypeError, BeamArgillaError: a mistake in the options, or something that they name is not there.
@@ -209,14 +215,16 @@ def prepare(argv: Sequence[str] | None) -> Job:
     local = runner.runner is None
     if local:
         runner.runner = LOCAL_RUNNER
-    job = Job(args, read, task, connection, options, local)
+    job = Job(args, read, task, connection, local)
+    p = beam.Pipeline(options=options)
+    build(p, job)
     if connection is not None and local:
         with Client(connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
             client.check_server()
             found = client.find_dataset(args.dataset, args.workspace, args.create_workspace)
             if found is not None:
                 check_differences(args.dataset, args.workspace, task.settings(), found)
-    return job
+    return job, p
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
@@ -246,7 +254,13 @@ def build(p: beam.Pipeline, job: Job) -> None:
             min_generations=args.min_generations,
             create_workspace=args.create_workspace,
         )
-        _ = tables | 'Write' >> write.with_error_handler(collecting)
+        result = tables | 'Write' >> write.with_error_handler(collecting)
+        _ = (
+            result.written
+            | 'With warnings' >> beam.Filter(lambda record: record.warnings)
+            | 'Some' >> beam.combiners.Sample.FixedSizeGlobally(_WARNINGS_SHOWN)
+            | 'Show warnings' >> beam.Map(_show_warnings)
+        )
     if args.failed:
         _ = (
             refused.pcollections
@@ -271,8 +285,8 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     get = counts.get
     lines = [f'{get("rows_read", 0):,} rows read, {get("groups", 0):,} groups']
     for name, text in (
-        ('duplicate_generations', 'duplicate rows merged'),
-        ('warnings', 'ratings or metadata values left out (see WrittenRecord.warnings)'),
+        ('duplicate_generations', 'rows merged into their duplicates'),
+        ('warnings', 'suggestions or metadata left out'),
     ):
         if get(name):
             lines.append(f'{counts[name]:,} {text}')
@@ -298,12 +312,10 @@ def check_unknown(beam_args: Sequence[str]) -> None:
             raise ValueError(f'{name} is not an option; did you mean {known[0]}?')
 
 
-def run(job: Job) -> int:
+def run(job: Job, p: beam.Pipeline) -> int:
     """Runs the job, prints what came of it and returns the exit status."""
     args = job.args
     started = time.monotonic()
-    p = beam.Pipeline(options=job.options)
-    build(p, job)
     result = p.run()
     result.wait_until_finish()
     counts = counters(result)
@@ -344,12 +356,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for handler in logging.getLogger().handlers:
         handler.addFilter(_quiet)
     try:
-        job = prepare(argv)
+        job, p = prepare(argv)
     except (ValueError, TypeError, errors.BeamArgillaError) as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
     try:
-        return run(job)
+        return run(job, p)
     except Exception as e:
         explained = explain(e)
         if explained is None:

@@ -1,0 +1,33 @@
+# A bare Python (3.10 to 3.13) and make are enough: everything else comes from PyPI into .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: venv demo test lint bench clean
+
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# A local Argilla with a sample of generations. DEMO_ARGS=--exit stops after the load; --port=0 takes any free port.
+demo: venv
+	$(PY) -m pipelines.demo $(DEMO_ARGS)
+
+# TEST_ARGS go to pytest.
+test: venv lint
+	$(PY) -m pytest $(TEST_ARGS)
+
+lint: venv
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: venv
+	$(PY) -m benchmarks.grouping
+
+clean:
+	rm -rf $(VENV) .demo build dist *.egg-info

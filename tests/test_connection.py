@@ -1,0 +1,90 @@
+"""The key reaches the server and nothing else."""
+
+from __future__ import annotations
+
+import pickle
+
+import apache_beam as beam
+import pytest
+from apache_beam.internal import pickler
+from apache_beam.transforms.display import DisplayData
+from apache_beam.utils.secret import RawSecret
+
+import beam_argilla as ba
+from beam_argilla.errors import JobError
+
+KEY = 'a-very-secret-key'
+
+
+def test_the_key_comes_from_the_environment_of_the_worker(monkeypatch):
+    monkeypatch.setenv('MY_KEY', KEY)
+    monkeypatch.setenv('BEARER', 'Bearer token')
+    connection = ba.ArgillaConnection(
+        'https://argilla.example/',
+        api_key_env='MY_KEY',
+        headers={'Authorization': ba.EnvironmentSecret('BEARER'), 'X-Team': 'blue'},
+    )
+    assert connection.api_url == 'https://argilla.example'
+    assert pickle.loads(pickle.dumps(connection)).resolve() == {
+        'X-Argilla-Api-Key': KEY,
+        'Authorization': 'Bearer token',
+        'X-Team': 'blue',
+    }
+
+
+def test_a_variable_that_is_not_set_is_an_error_that_names_it(monkeypatch):
+    monkeypatch.delenv('MY_KEY', raising=False)
+    with pytest.raises(JobError, match=r'MY_KEY is not set.*--api_key_secret'):
+        ba.ArgillaConnection('http://x', api_key_env='MY_KEY').resolve()
+
+
+@pytest.mark.parametrize(
+    ('mistake', 'error'),
+    [
+        ({'api_url': 'argilla.example'}, ValueError),
+        ({'api_url': ''}, ValueError),
+        ({'api_url': 'http://user:pass@x'}, ValueError),
+        ({'api_key': KEY}, TypeError),
+        ({'timeout': 0}, ValueError),
+    ],
+)
+def test_a_connection_that_cannot_be_meant(mistake, error):
+    with pytest.raises(error) as e:
+        ba.ArgillaConnection(**{'api_url': 'http://x', **mistake})
+    assert KEY not in str(e.value)
+
+
+def test_the_key_is_not_in_the_pipeline_its_display_data_or_a_repr(monkeypatch):
+    monkeypatch.setenv('MY_KEY', KEY)
+    connection = ba.ArgillaConnection('http://x', api_key_env='MY_KEY')
+    p = beam.Pipeline()
+    write = ba.WriteToArgilla('d', task=ba.Preference(2), connection=connection, columns=ba.Columns())
+    _ = p | beam.Create([{}]) | write
+    assert KEY.encode() not in p.to_runner_api().SerializeToString()
+    assert 'MY_KEY' in repr(connection)
+    secret = ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers={'A': KEY})
+    assert KEY not in repr(secret)
+    write = ba.WriteRecords('d', connection=secret)
+    assert KEY not in str(DisplayData.create_from(write).items)
+
+
+def test_every_do_fn_survives_pickling(monkeypatch):
+    connection = ba.ArgillaConnection('http://x', api_key_env='MY_KEY')
+    p = beam.Pipeline()
+    task = ba.Preference(2, metadata=['a'])
+    result = p | beam.Create([{}]) | ba.WriteToArgilla('d', task=task, connection=connection, columns=ba.Columns())
+    assert result.written.producer is not None
+    fns = [t.transform.fn for t in _applied(p) if isinstance(t.transform, beam.ParDo)]
+    assert {type(f).__name__ for f in fns} >= {'_Format', '_Partition', '_Merge', '_Build', 'WriteRecordsFn', 'Refused'}
+    for fn in fns:
+        assert type(pickler.loads(pickler.dumps(fn))) is type(fn)
+        if type(fn).__module__.startswith('beam_argilla'):
+            assert type(pickle.loads(pickle.dumps(fn))) is type(fn)
+
+
+def _applied(p):
+    todo = list(p._root_transform().parts)
+    while todo:
+        node = todo.pop()
+        todo += node.parts
+        yield node
