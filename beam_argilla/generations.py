@@ -35,6 +35,10 @@ METADATA_PREFIX = 'metadata.'
 GROUPED = b'beam_argilla.grouped'
 
 
+class GenerationTable(pa.Table):
+    """Type hint of PCollections of canonical tables. The elements are plain `pa.Table`s."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """The names that the input gives to its columns.

@@ -17,7 +17,7 @@ from beam_argilla import _shuffle
 from beam_argilla._fallible import Fallible, Refused, refuse
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA_PREFIX, differ, group_starts, is_grouped, rows
+from beam_argilla.generations import METADATA_PREFIX, GenerationTable, differ, group_starts, is_grouped, rows
 
 # A bundle's rows are partitioned in slices of this size: large enough that a slice's IPC header (1 kB) does not
 # count beside its share of rows, small enough for several bundles side by side in a worker.
@@ -103,6 +103,7 @@ class GroupGenerations(Fallible):
         else:
             grouped = tables | 'Check' >> beam.ParDo(_Whole(self.policies)).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
+        grouped.groups.element_type = GenerationTable
         return grouped.groups
 
     def display_data(self) -> dict[str, Any]:

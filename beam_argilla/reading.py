@@ -18,7 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla._fallible import Fallible, Refused, refuse
 from beam_argilla.errors import InputError
 from beam_argilla.formats import check_columns, from_rows, is_wide, to_canonical
-from beam_argilla.generations import Columns
+from beam_argilla.generations import Columns, GenerationTable
 
 # Uncompressed bytes that one worker reads in one go, and that one table holds. A footer read per 64 MB does not
 # count; a few tables of 16 MB fit any worker.
@@ -60,7 +60,7 @@ class ReadGenerations(Fallible):
             | 'Match' >> fileio.MatchAll(fileio.EmptyMatchTreatment.DISALLOW)
             | 'Row groups' >> beam.ParDo(_RowGroups())
             | 'Spread' >> beam.Reshuffle()
-            | 'Read' >> beam.ParDo(_ReadRowGroups(self.columns.to_read()))
+            | 'Read' >> beam.ParDo(_ReadRowGroups(self.columns.to_read())).with_output_types(GenerationTable)
             | 'Format' >> FormatGenerations(self.columns).with_error_handler(self._error_handler)
         )
         # GroupGenerations leaves out its shuffle if it sees this.
@@ -84,6 +84,7 @@ class FormatGenerations(Fallible):
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG])
+        formatted.tables.element_type = GenerationTable
         return formatted.tables
 
     def display_data(self) -> dict[str, Any]:

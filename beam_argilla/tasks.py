@@ -192,14 +192,18 @@ class Preference:
 
     def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
         starts = group_starts(table)
-        ends = np.append(starts[1:], table.num_rows)
-        ids, instructions, *columns = (
+        bounds = zip(starts.tolist(), np.append(starts[1:], table.num_rows).tolist(), strict=True)
+        ids, instructions, generations, models, ratings, rationales, agents = (
             table.column(c).to_pylist()
             for c in ('instruction_id', 'instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent')
         )
         metadata = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        names = [f'generations-{i}' for i in range(self.num_generations)]
+        # A column has few different ratings and agents: each is looked at once.
+        values = {text: parse_rating(text) for text in set(ratings) if text is not None}
         constant = agent_name(self.agent)
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        who = {agent: agent_name(agent) or constant for agent in set(agents)}
+        for start, end in bounds:
             group = ids[start]
             if end - start > self.num_generations:
                 places = self.num_generations
@@ -207,20 +211,15 @@ class Preference:
                 part = rows(table.slice(start, end - start))
                 yield failed_rows(part, 'build', 'TooManyGenerations', message, group)
                 continue
-            warnings: list[str] = []
             fields = {'id': group, 'instruction': instructions[start]}
-            values: dict[str, Any] = {}
+            fields.update(zip(names, generations[start:end], strict=False))
             suggestions: list[Suggestion] = []
-            members = zip(*(c[start:end] for c in columns), strict=True)
-            for i, (generation, model, rating, rationale, agent) in enumerate(members):
-                name = f'generations-{i}'
-                fields[name] = generation
-                if self.model_names and model is not None:
-                    values[f'{name}-model'] = model
-                if self.suggestions:
-                    agent = agent_name(agent) or constant
+            warnings: list[str] = []
+            if self.suggestions:
+                for name, row in zip(names, range(start, end), strict=False):
+                    rating, rationale, agent = ratings[row], rationales[row], who[agents[row]]
                     if rating is not None:
-                        value = parse_rating(rating)
+                        value = values[rating]
                         if value in self.ratings:
                             suggestions.append(Suggestion(f'{name}-rating', value, agent))
                         else:
@@ -228,11 +227,15 @@ class Preference:
                             warnings.append(f'rating {rating!r} of {name} is not one of {scale}: not suggested')
                     if rationale is not None:
                         suggestions.append(Suggestion(f'{name}-rationale', rationale, agent))
+            values_of = {}
+            if self.model_names:
+                pairs = zip(names, models[start:end], strict=False)
+                values_of = {f'{name}-model': model for name, model in pairs if model is not None}
             for m, column in metadata:
                 value = _metadata_value(m, column[start:end], warnings)
                 if value is not None:
-                    values[m.column] = value
-            yield Record(external_id(group, self.namespace), fields, tuple(suggestions), values, tuple(warnings))
+                    values_of[m.column] = value
+            yield Record(external_id(group, self.namespace), fields, tuple(suggestions), values_of, tuple(warnings))
 
 
 def parse_rating(text: str) -> int | None:

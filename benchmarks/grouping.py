@@ -1,0 +1,200 @@
+"""Reading, grouping and record building, side by side with the plain ways, into a null sink.
+
+    python -m benchmarks.grouping [--rows 200000 ...] [--contenders plain memory ...] [--repeat 3]
+
+Each contender runs in its own process on the same files; construction (imports, building the pipeline) and running
+are timed apart. Prints wall and CPU seconds and the peak resident memory, and each contender's ratio to `plain`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+GENERATIONS = 4
+FILES = 8
+RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
+
+
+def write_input(folder: Path, num_rows: int) -> str:
+    """Long rows of about 1.2 kB, shuffled over the files; returns the pattern."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    words = np.array([f'word{i} ' for i in range(5000)])
+    keys = rng.permutation(np.repeat(np.arange(num_rows // GENERATIONS), GENERATIONS))
+    members = np.zeros(num_rows, np.int64)
+    members[np.argsort(keys, kind='stable')] = np.tile(np.arange(GENERATIONS), num_rows // GENERATIONS)
+    per_file = -(-num_rows // FILES)
+    for i in range(FILES):
+        key, member = keys[i * per_file : (i + 1) * per_file], members[i * per_file : (i + 1) * per_file]
+        texts = [''.join(chunk) for chunk in words[rng.integers(0, 5000, (len(key), 100))]]
+        table = pa.table(
+            {
+                'instruction_id': [f'id-{k}' for k in key],
+                'instruction': [f'Instruction number {k}: ' + 'what do you make of this? ' * 8 for k in key],
+                'generation': texts,
+                'model_name': [f'model-{m}' for m in member],
+                'rating': rng.integers(1, 6, len(key)),
+                'rationale': [t[:120] for t in texts],
+            }
+        )
+        pq.write_table(table, folder / f'{i:03d}.parquet', row_group_size=25_000)
+    return str(folder / '*.parquet')
+
+
+# Each contender builds what it needs and returns the function that runs it, which returns the number of records.
+
+
+def plain(pattern: str) -> Callable[[], int]:
+    """Beam's own parts, a dict per row."""
+    import apache_beam as beam
+    from apache_beam.metrics import Metrics
+
+    def record(group):
+        key, rows = group
+        rows = sorted(rows, key=lambda r: (r['model_name'], r['generation']))
+        fields = {'id': key, 'instruction': rows[0]['instruction']}
+        fields |= {f'generations-{i}': r['generation'] for i, r in enumerate(rows)}
+        suggestions = []
+        for i, r in enumerate(rows):
+            suggestions.append({'question': f'generations-{i}-rating', 'value': r['rating']})
+            suggestions.append({'question': f'generations-{i}-rationale', 'value': r['rationale']})
+        item = json.dumps({'external_id': key, 'fields': fields, 'metadata': {}, 'suggestions': suggestions})
+        Metrics.counter('benchmark', 'records').inc()
+        return len(item)
+
+    p = beam.Pipeline(runner=RUNNER)
+    rows = p | beam.io.ReadFromParquet(pattern)
+    _ = rows | beam.Map(lambda r: (r['instruction_id'], r)) | beam.GroupByKey() | beam.Map(record)
+    return lambda: _run(p)
+
+
+def memory(pattern: str, **options) -> Callable[[], int]:
+    """This package, shuffling in the runner's memory."""
+    import apache_beam as beam
+    from apache_beam.metrics import Metrics
+
+    import beam_argilla as ba
+    from beam_argilla.records import Encoder
+
+    task = ba.Preference(GENERATIONS)
+
+    class Encode(beam.DoFn):
+        def setup(self):
+            self.encoder = Encoder(task.settings())
+
+        def process(self, record):
+            self.encoder.encode(record)
+            Metrics.counter('benchmark', 'records').inc()
+
+    p = beam.Pipeline(runner=RUNNER)
+    columns = ba.Columns(instruction_id='instruction_id')
+    groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(ba.Policies(), **options)
+    _ = groups | ba.BuildRecords(task) | beam.ParDo(Encode())
+    return lambda: _run(p)
+
+
+def _run(p) -> int:
+    result = p.run()
+    result.wait_until_finish()
+    counts = result.metrics().query()['counters']
+    return sum(c.committed for c in counts if c.key.metric.namespace == 'benchmark')
+
+
+def polars(pattern: str) -> Callable[[], int]:
+    """Polars and orjson in one process, without Beam: the floor."""
+    import orjson
+    import polars as pl
+
+    def run() -> int:
+        frame = pl.scan_parquet(pattern).sort('instruction_id', 'model_name', 'generation')
+        groups = frame.group_by('instruction_id', maintain_order=True).agg(pl.all()).collect()
+        count = 0
+        for key, instruction, generations, _, ratings, rationales in groups.iter_rows():
+            fields = {'id': key, 'instruction': instruction[0]}
+            fields |= {f'generations-{i}': g for i, g in enumerate(generations)}
+            suggestions = []
+            for i, (rating, rationale) in enumerate(zip(ratings, rationales, strict=True)):
+                suggestions.append({'question': f'generations-{i}-rating', 'value': rating})
+                suggestions.append({'question': f'generations-{i}-rationale', 'value': rationale})
+            orjson.dumps({'external_id': key, 'fields': fields, 'metadata': {}, 'suggestions': suggestions})
+            count += 1
+        return count
+
+    return run
+
+
+CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {'plain': plain, 'memory': memory, 'polars': polars}
+
+
+def measure(name: str, pattern: str) -> dict[str, float]:
+    """Runs one contender in this process."""
+    started = time.perf_counter()
+    run = CONTENDERS[name](pattern)
+    built = time.perf_counter()
+    before = _cpu()
+    records = run()
+    wall, cpu = time.perf_counter() - built, _cpu() - before
+    usage = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    unit = 1 if sys.platform == 'darwin' else 1024  # ru_maxrss is in bytes there, in kB elsewhere
+    return {'build': built - started, 'wall': wall, 'cpu': cpu, 'rss_mb': usage * unit / 1e6, 'records': records}
+
+
+def _cpu() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in usages)
+
+
+def main() -> None:
+    p = argparse.ArgumentParser('python -m benchmarks.grouping', description=__doc__)
+    p.add_argument('--rows', type=int, nargs='+', default=[200_000])
+    p.add_argument('--contenders', nargs='+', default=list(CONTENDERS), choices=list(CONTENDERS))
+    p.add_argument('--repeat', type=int, default=3, help='runs of each, in turn; medians are printed')
+    p.add_argument('--measure', nargs=2, metavar=('CONTENDER', 'PATTERN'), help=argparse.SUPPRESS)
+    args = p.parse_args()
+    if args.measure:
+        print(json.dumps(measure(*args.measure)))
+        return
+    print(f'{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}')
+    for num_rows in args.rows:
+        with tempfile.TemporaryDirectory() as folder:
+            pattern = write_input(Path(folder), num_rows)
+            size = sum(f.stat().st_size for f in Path(folder).iterdir()) / 1e6
+            print(f'\n{num_rows:,} rows, {num_rows // GENERATIONS:,} groups, {FILES} files, {size:,.0f} MB of Parquet')
+            runs: dict[str, list[dict[str, float]]] = {name: [] for name in args.contenders}
+            for _ in range(args.repeat):
+                for name in args.contenders:
+                    command = [sys.executable, '-m', 'benchmarks.grouping', '--measure', name, pattern]
+                    done = subprocess.run(command, check=True, capture_output=True, text=True)
+                    runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+                    assert runs[name][-1]['records'] == num_rows // GENERATIONS, (name, runs[name][-1])
+            _table(runs)
+
+
+def _table(runs: dict[str, list[dict[str, float]]]) -> None:
+    medians = {
+        name: {k: statistics.median(r[k] for r in results) for k in ('build', 'wall', 'cpu', 'rss_mb')}
+        for name, results in runs.items()
+    }
+    base = medians.get('plain') or next(iter(medians.values()))
+    print(f'{"":10}{"build s":>9}{"wall s":>9}{"cpu s":>9}{"peak MB":>9}   ratio to the first: wall, cpu, peak')
+    for name, m in medians.items():
+        ratios = ', '.join(f'{m[k] / base[k]:.2f}' for k in ('wall', 'cpu', 'rss_mb'))
+        print(f'{name:10}{m["build"]:9.2f}{m["wall"]:9.2f}{m["cpu"]:9.2f}{m["rss_mb"]:9.0f}   {ratios}')
+
+
+if __name__ == '__main__':
+    main()
