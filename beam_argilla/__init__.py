@@ -1,6 +1,8 @@
 """An Apache Beam connector for Argilla: LLM generations, grouped into records that people annotate, at any scale."""
 
 from beam_argilla._client import RetryPolicy as RetryPolicy
+from beam_argilla._sink import WriteRecordsFn as WriteRecordsFn
+from beam_argilla._sink import WrittenRecord as WrittenRecord
 from beam_argilla.connection import ArgillaConnection as ArgillaConnection
 from beam_argilla.connection import EnvironmentSecret as EnvironmentSecret
 from beam_argilla.errors import BeamArgillaError as BeamArgillaError
@@ -18,7 +20,5 @@ from beam_argilla.tasks import Preference as Preference
 from beam_argilla.tasks import TextGeneration as TextGeneration
 from beam_argilla.writing import BuildRecords as BuildRecords
 from beam_argilla.writing import WriteRecords as WriteRecords
-from beam_argilla.writing import WriteRecordsFn as WriteRecordsFn
 from beam_argilla.writing import WriteResult as WriteResult
 from beam_argilla.writing import WriteToArgilla as WriteToArgilla
-from beam_argilla.writing import WrittenRecord as WrittenRecord

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -41,11 +41,11 @@ from beam_argilla.settings import DatasetSettings, differences
 if logging.getLogger('httpx').level == logging.NOTSET:
     logging.getLogger('httpx').setLevel(logging.WARNING)
 
-T = TypeVar('T')
-
 # The bulk upsert and the task distribution, as this client uses them, are there from 2.3 on; tested with 2.8.
 OLDEST, TOO_NEW = (2, 3), (3,)
 MAX_ITEMS = 500  # the server's own limit on records in a request
+MAX_LISTED = 1000  # and on records in an answer
+_MAX_DELETED = 100  # and on suggestions that one request removes
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 # A 500 may be a passing lock or the batch itself; after this many in a row it is taken to be the batch.
 _SAME_BATCH_500S = 4
@@ -92,10 +92,39 @@ class Upserted(NamedTuple):
     Attributes:
         record_id: the server's UUID of it.
         created: True if it was new, False if it was there already.
+        suggestions: question id → id of the suggestion, of all that the record has now.
     """
 
     record_id: str
     created: bool
+    suggestions: Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """A success: its JSON, None if it has none, and when the server gave it."""
+
+    content: Any
+    date: datetime | None
+
+
+class Attempt(NamedTuple):
+    """One request sent, for flow control and metrics.
+
+    Attributes:
+        sent: when, by `time.monotonic`.
+        seconds: until its answer or failure.
+        failure: None if it was answered for good.
+        wait: seconds until the next attempt.
+    """
+
+    sent: float
+    seconds: float
+    failure: TransientError | None = None
+    wait: float = 0.0
+
+
+def _ignore(attempt: Attempt) -> None:
+    pass
 
 
 class Client:
@@ -104,23 +133,16 @@ class Client:
     Args:
         connection: where, and as whom.
         retry: how long to retry.
-        on_retry: called with the cause of each retry, and with the seconds waited for it, for metrics.
 
     Raises:
         JobError: a secret is not there.
     """
 
-    def __init__(
-        self,
-        connection: ArgillaConnection,
-        retry: RetryPolicy | None = None,
-        on_retry: Callable[[str, float], None] = lambda cause, seconds: None,
-    ):
+    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None):
         headers = connection.resolve()
         self._secrets = [v for v in headers.values() if len(v) > 3]
         self._url = connection.api_url
         self._retry = retry or RetryPolicy()
-        self._on_retry = on_retry
         self._http = httpx.Client(
             base_url=f'{connection.api_url}/api/v1',
             headers={**headers, 'Content-Type': 'application/json'},
@@ -168,7 +190,7 @@ class Client:
         """
         workspace_id = self._workspace_id(workspace, create=False, may_lack=create_workspace)
         found = self._find(name, workspace_id) if workspace_id else None
-        return self._dataset(found['id']) if found and found['status'] == 'ready' else None
+        return self.dataset(found['id']) if found and found['status'] == 'ready' else None
 
     def ensure_dataset(
         self, name: str, workspace: str, settings: DatasetSettings | None, create_workspace: bool = False
@@ -201,7 +223,7 @@ class Client:
             assert found is not None
         if found['status'] != 'ready' and settings is not None:
             self._complete(found['id'], settings)
-        dataset = self._dataset(found['id'])
+        dataset = self.dataset(found['id'])
         check_differences(name, workspace, settings, dataset)
         return dataset
 
@@ -255,7 +277,8 @@ class Client:
             if e.status != 409 and not published:
                 raise
 
-    def _dataset(self, dataset_id: str) -> Dataset:
+    def dataset(self, dataset_id: str) -> Dataset:
+        """The dataset as it is now."""
         path = f'/datasets/{dataset_id}'
         head = self._json('GET', path)
         questions = self._json('GET', f'{path}/questions')['items']
@@ -272,11 +295,14 @@ class Client:
 
     # -- records
 
-    def upsert(self, dataset_id: str, items: Sequence[bytes]) -> list[Upserted]:
+    def upsert(
+        self, dataset_id: str, items: Sequence[bytes], observe: Callable[[Attempt], None] = _ignore
+    ) -> list[Upserted]:
         """Creates or updates records by external id, all or none of them.
 
         Args:
             items: at most 500 (`MAX_ITEMS`) records as `Encoder` writes them, with different external ids.
+            observe: called for each attempt.
 
         Returns:
             What became of each item, in order.
@@ -287,55 +313,89 @@ class Client:
             JobError: no request can succeed.
         """
         started = time.monotonic()
+        path = f'/datasets/{dataset_id}/records/bulk'
         body = b'{"items":[' + b','.join(items) + b']}'
-        response = self._retried('PUT', f'/datasets/{dataset_id}/records/bulk', content=body, same_batch=True)
+        answer = self._retried('PUT', path, observe, same_batch=True, content=body)
         # Rows say when they were inserted, by the server's clock; so does the answer's Date, to the second. What was
         # inserted since we first sent the batch is new, also if that answer was lost and this is the second try's.
-        answered = _http_date(response.headers.get('Date')) or datetime.now(timezone.utc)
-        sent = answered - timedelta(seconds=time.monotonic() - started + 1)
+        sent = (answer.date or datetime.now(timezone.utc)) - timedelta(seconds=time.monotonic() - started + 1)
         return [
-            Upserted(item['id'], _utc(item['inserted_at']) >= sent) for item in self._content(response, dict)['items']
+            Upserted(
+                item['id'],
+                _utc(item['inserted_at']) >= sent,
+                {s['question_id']: s['id'] for s in item.get('suggestions') or ()},
+            )
+            for item in answer.content['items']
         ]
+
+    def delete_suggestions(
+        self, record_id: str, suggestion_ids: Sequence[str], observe: Callable[[Attempt], None] = _ignore
+    ) -> None:
+        """Removes suggestions of a record; those that are gone already do not matter."""
+        for start in range(0, len(suggestion_ids), _MAX_DELETED):
+            ids = ','.join(suggestion_ids[start : start + _MAX_DELETED])
+            self._retried('DELETE', f'/records/{record_id}/suggestions', observe, params={'ids': ids})
+
+    def count_records(self, dataset_id: str) -> int:
+        """How many records the dataset holds."""
+        return self._json('GET', f'/datasets/{dataset_id}/records', params={'limit': 1})['total']
+
+    def list_records(self, dataset_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
+        """A page of the dataset's records with their suggestions, in the server's form."""
+        params = {'offset': offset, 'limit': limit, 'include': 'suggestions'}
+        return self._json('GET', f'/datasets/{dataset_id}/records', params=params)['items']
 
     # -- requests
 
     def _json(self, method: str, path: str, **request: Any) -> Any:
-        return self._content(self._retried(method, path, **request), dict)
+        return self._retried(method, path, **request).content
 
-    def _retried(self, method: str, path: str, same_batch: bool = False, **request: Any) -> httpx.Response:
-        """Sends the request until it is answered for good."""
+    def _retried(
+        self,
+        method: str,
+        path: str,
+        observe: Callable[[Attempt], None] = _ignore,
+        same_batch: bool = False,
+        **request: Any,
+    ) -> Answer:
+        """Sends the request until it is answered for good: the one layer of retries."""
         started = time.monotonic()
         failures_500 = 0
         for delay in self._retry.delays():
+            sent = time.monotonic()
             try:
-                return self._send(method, path, **request)
+                answer = self._send(method, path, **request)
             except TransientError as e:
+                now = time.monotonic()
                 failures_500 = failures_500 + 1 if e.status == 500 else 0
                 if same_batch and failures_500 >= _SAME_BATCH_500S:
                     raise RejectedBatchError(f'{e} ({failures_500} times in a row)', 500) from e
                 wait = max(delay, e.retry_after or 0.0)
-                spent = time.monotonic() - started
-                if spent + wait > self._retry.limit:
+                if now - started + wait > self._retry.limit:
                     raise ServerUnavailableError(
-                        f'{self._url} gave no usable answer for {spent:.0f} seconds. Is the server running, and is the '
-                        f'address right? The last failure: {e}'
+                        f'{self._url} gave no usable answer for {now - started:.0f} seconds. Is the server running, '
+                        f'and is the address right? The last failure: {e}'
                     ) from e
-                self._on_retry(e.cause, wait)
+                observe(Attempt(sent, now - sent, e, wait))
                 time.sleep(wait)
+            else:
+                observe(Attempt(sent, time.monotonic() - sent))
+                return answer
         raise AssertionError('delays have no end')
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _send(self, method: str, path: str, **request: Any) -> Answer:
         try:
             response = self._http.request(method, path, **request)
         except httpx.TransportError as e:  # connect, read, write, pool, time-out, protocol
             cause = type(e).__name__
             raise TransientError(self._clean(f'{method} {self._url}: {cause}: {e}'), cause) from e
-        if response.is_success:
-            self._content(response, object)
-            return response
-        raise self._error(response)
+        if not response.is_success:
+            raise self._error(response)
+        return Answer(self._content(response), _http_date(response.headers.get('Date')))
 
-    def _content(self, response: httpx.Response, kind: type[T]) -> Any:
+    def _content(self, response: httpx.Response) -> Any:
+        if response.status_code == 204:
+            return None
         try:
             return orjson.loads(response.content)
         except ValueError as e:

@@ -21,8 +21,8 @@ class FailedRecord(NamedTuple):
         error: a short, stable name of the reason, such as ``NullGeneration``; also the suffix of the metric.
         message: what is wrong and what to do, for people.
         status: the server's HTTP status, None if the server was not asked.
-        data: JSON. ``{"input": [...]}`` (rows as they were read), ``{"rows": [...]}`` (canonical rows) or
-            ``{"record": {...}}``.
+        data: JSON. ``{"record": {...}}``; ``{"group": [...]}``, the canonical rows of a whole group; ``{"rows":
+            [...]}``, canonical rows that are not a whole group; or ``{"input": [...]}``, rows as they were read.
     """
 
     external_id: str | None
@@ -72,5 +72,5 @@ def failed_rows(
     external_id: str | None = None,
     key: str = 'rows',
 ) -> FailedRecord:
-    """A FailedRecord made of rows: canonical ones under ``rows``, the user's own under ``input``."""
+    """A FailedRecord made of rows; `key` says which, see `FailedRecord.data`."""
     return FailedRecord(external_id, stage, error, message, None, to_json({key: list(rows)}))

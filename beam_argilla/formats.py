@@ -91,6 +91,14 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> Formatted:
     return Formatted(formatted.table, failed + formatted.failed)
 
 
+def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
+    """A canonical table of the rows of a FailedRecord."""
+    columns = {f.name: pa.array([row.get(f.name) for row in elements], f.type) for f in SCHEMA}
+    for name in (METADATA_PREFIX + m for m in metadata):
+        columns[name] = _metadata(pa.chunked_array([_from_python([row.get(name) for row in elements])]))
+    return pa.table(columns)
+
+
 def check_columns(schema: pa.Schema, columns: Columns) -> None:
     """Raises InputError if a table of this schema lacks a column that `columns` needs, or gives one a wrong type."""
     _resolve(schema, columns)

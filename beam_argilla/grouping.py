@@ -210,7 +210,8 @@ def arrange(table: pa.Table, policies: Policies) -> Arranged:
             external_id = part.column('instruction_id')[0].as_py()
             texts = len(pc.unique(part.column('instruction')))
             text = message.format(id=external_id, size=sizes[index], texts=texts, limit=limit)
-            failed.append(failed_rows(rows(part), 'group', error, text, external_id))
+            whole = 'rows' if first else 'group'
+            failed.append(failed_rows(rows(part), 'group', error, text, external_id, whole))
             keep[start:end] = False
             alive[index] = first > 0
 

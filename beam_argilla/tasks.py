@@ -209,7 +209,7 @@ class Preference:
                 places = self.num_generations
                 message = f'Instruction id {group!r} has {end - start} generations, but places for {places}.'
                 part = rows(table.slice(start, end - start))
-                yield failed_rows(part, 'build', 'TooManyGenerations', message, group)
+                yield failed_rows(part, 'build', 'TooManyGenerations', message, group, 'group')
                 continue
             fields = {'id': group, 'instruction': instructions[start]}
             fields.update(zip(names, generations[start:end], strict=False))

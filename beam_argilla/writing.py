@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam import coders
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
-from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_argilla._client import MAX_ITEMS, Client, Dataset, RetryPolicy, Upserted
+from beam_argilla._client import MAX_ITEMS, Client, Dataset, RetryPolicy
+from beam_argilla._existing import Distinct, ReadExisting
 from beam_argilla._fallible import Collect, Fallible, Refused, refuse
+from beam_argilla._sink import NAMESPACE, Bounds, WriteRecordsFn, WrittenRecord
 from beam_argilla.connection import ArgillaConnection
-from beam_argilla.errors import InvalidRecordsError, RejectedBatchError
 from beam_argilla.failures import FailedRecord
 from beam_argilla.generations import Columns
 from beam_argilla.grouping import GroupGenerations, Policies
 from beam_argilla.reading import FormatGenerations
-from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_record
+from beam_argilla.records import Record
 from beam_argilla.settings import DatasetSettings
 from beam_argilla.tasks import Task
 
-NAMESPACE = 'beam_argilla'  # of all metrics
-
-
-class WrittenRecord(NamedTuple):
-    """A record that the server confirmed.
-
-    Attributes:
-        external_id: the record's.
-        record_id: the server's UUID of it.
-        created: True if it was new, False if it was there already.
-        warnings: what was left out while building it, such as a rating that is not on the scale.
-    """
-
-    external_id: str
-    record_id: str
-    created: bool
-    warnings: Sequence[str]
-
-
-coders.registry.register_coder(WrittenRecord, coders.RowCoder)
+_SHARDS = 64  # of the external ids, where they meet; the most workers that go on from there
 
 
 class WriteResult:
@@ -157,7 +135,7 @@ class WriteToArgilla(beam.PTransform):
             workspace=workspace,
             settings=task.settings(),
             create_workspace=create_workspace,
-            **sink,
+            **{'distinct': False, **sink},  # grouping has made them unique
         )
         self._error_handler: Any = None
 
@@ -187,7 +165,10 @@ class WriteRecords(beam.PTransform):
     Input: PCollection of `Record`. Output: a `WriteResult`.
 
     Every write is an upsert by external id, so a bundle that a runner repeats changes nothing. Human answers are never
-    sent and never touched.
+    sent and never touched. Of a bounded (or windowed) input, equal records with one external id are written once, and
+    different ones are refused.
+
+    How much is sent at a time follows from how the server answers; the bounds need not be set.
 
     Args:
         dataset: name of the dataset.
@@ -196,15 +177,21 @@ class WriteRecords(beam.PTransform):
         settings: `DatasetSettings` (or an `argilla.Settings`) to create the dataset with if need be, and to compare an
             existing one with. None: the dataset must exist, and is taken as it is.
         create_workspace: create the workspace if it does not exist (only owners may).
-        max_records: records in a request; at most 500, the server's limit.
-        max_bytes: of JSON in a request, unless one record alone is larger.
-        max_suggestions: in a request, unless one record alone has more. PostgreSQL cannot store more than 32,767
-            arguments at once, and a suggestion takes 9.
-        max_in_flight: requests at a time per worker.
+        suggestions: ``merge`` leaves suggestions that the server has and the new record has not; ``replace`` removes
+            them.
+        skip_unchanged: read what the dataset holds first, and send only what differs or is missing. Needs bounded
+            input without windows.
+        max_parallelism: the most workers that write side by side, for small servers. None: as many as there are.
+        distinct: False if external ids are unique already; saves a shuffle.
+        max_records: bound on records in a request; at most 500, the server's limit.
+        max_bytes: bound on bytes of JSON in a request, unless one record alone is larger.
+        max_suggestions: bound on suggestions in a request, unless one record alone has more. PostgreSQL cannot take
+            more than 32,767 arguments at once; 4,000 suggestions (of 500 preference records) need more.
+        max_in_flight: bound on requests at a time per worker.
         retry: how long to retry.
 
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number out of its range, or `skip_unchanged` with windows.
     """
 
     def __init__(
@@ -215,10 +202,14 @@ class WriteRecords(beam.PTransform):
         workspace: str = 'default',
         settings: Any = None,
         create_workspace: bool = False,
-        max_records: int = 100,
+        suggestions: str = 'merge',
+        skip_unchanged: bool = False,
+        max_parallelism: int | None = None,
+        distinct: bool = True,
+        max_records: int = MAX_ITEMS,
         max_bytes: int = 8 << 20,
         max_suggestions: int = 2_000,
-        max_in_flight: int = 4,
+        max_in_flight: int = 32,
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
@@ -226,20 +217,23 @@ class WriteRecords(beam.PTransform):
             raise ValueError(f'dataset={dataset!r}: a name has 1 to 200 characters')
         if not workspace:
             raise ValueError('workspace is empty: name the workspace of the dataset')
+        if suggestions not in ('merge', 'replace'):
+            raise ValueError(f"suggestions={suggestions!r}: use 'merge' or 'replace'")
+        if max_parallelism is not None and max_parallelism < 1:
+            raise ValueError(f'max_parallelism={max_parallelism}: it must be at least 1')
+        retry = retry or RetryPolicy()
         self.dataset = dataset
         self.workspace = workspace
-        self.ensure = _EnsureDataset(
-            dataset,
-            workspace,
-            None if settings is None else DatasetSettings.of(settings),
-            connection,
-            create_workspace,
-            retry or RetryPolicy(),
-        )
-        self.fn = WriteRecordsFn(
-            connection, max_records, max_bytes, max_suggestions, max_in_flight, retry or RetryPolicy()
-        )
-        self.api_url = connection.api_url
+        self.settings = None if settings is None else DatasetSettings.of(settings)
+        self.connection = connection
+        self.create_workspace = create_workspace
+        self.replace = suggestions == 'replace'
+        self.skip_unchanged = skip_unchanged
+        self.max_parallelism = max_parallelism
+        self.distinct = distinct
+        self.retry = retry
+        bounds = Bounds(max_records, max_bytes, max_suggestions, max_in_flight)
+        self.fn = WriteRecordsFn(connection, bounds, retry, self.replace)
         self._error_handler: Any = None
 
     def with_error_handler(self, error_handler: Any) -> WriteRecords:
@@ -250,21 +244,38 @@ class WriteRecords(beam.PTransform):
     def expand(self, records: beam.PCollection) -> WriteResult:
         # A side input is complete before the main input is seen: no record is sent before the dataset is there.
         dataset = (
-            records.pipeline
-            | 'Once' >> beam.Create([None])
-            | 'Ensure dataset' >> beam.ParDo(self.ensure).with_output_types(Any)
+            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self))
         )
+        one_window = records.windowing.is_default()
+        if self.skip_unchanged and not (one_window and records.is_bounded):
+            raise ValueError('skip_unchanged=True needs bounded input without windows: leave it out, or write in batch')
+        unchanged, refused = [], []
+        # An unbounded input in one window never ends, so nothing could be grouped; there a later record is an update.
+        can_group = records.is_bounded or not one_window
+        if can_group and (self.distinct or self.skip_unchanged or self.max_parallelism):
+            existing = dataset | ReadExisting(self.connection, self.retry) if self.skip_unchanged else None
+            num_shards = self.max_parallelism or _SHARDS
+            chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace, num_shards)
+            records, unchanged, refused = chosen.records, [chosen.unchanged], [chosen[Refused.TAG]]
         written = records | 'Upsert' >> beam.ParDo(self.fn, beam.pvalue.AsSingleton(dataset)).with_outputs(
             Refused.TAG, main='written'
         )
-        written.written.element_type = WrittenRecord
-        return _result(written.written, written[Refused.TAG], self._error_handler)
+        return _result(
+            _flatten('Written', [written.written, *unchanged]),
+            _flatten('Refused', [written[Refused.TAG], *refused]),
+            self._error_handler,
+        )
 
     def display_data(self) -> dict[str, Any]:
-        return {'dataset': self.dataset, 'workspace': self.workspace, 'api_url': self.api_url}
+        return {'dataset': self.dataset, 'workspace': self.workspace, 'api_url': self.connection.api_url}
+
+
+def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
+    return pcollections[0] if len(pcollections) == 1 else pcollections | label >> beam.Flatten()
 
 
 def _result(written: beam.PCollection, failed: beam.PCollection, error_handler: Any) -> WriteResult:
+    written.element_type = WrittenRecord
     failed.element_type = FailedRecord
     if error_handler is not None:
         error_handler.add_error_pcollection(failed)
@@ -275,164 +286,19 @@ def _result(written: beam.PCollection, failed: beam.PCollection, error_handler: 
 
 
 class _EnsureDataset(beam.DoFn):
-    def __init__(
-        self,
-        dataset: str,
-        workspace: str,
-        settings: DatasetSettings | None,
-        connection: ArgillaConnection,
-        create_workspace: bool,
-        retry: RetryPolicy,
-    ):
-        self._dataset = dataset
-        self._workspace = workspace
-        self._settings = settings
-        self._connection = connection
-        self._create_workspace = create_workspace
-        self._retry = retry
+    """→ the `Dataset`, made if need be."""
+
+    def __init__(self, write: WriteRecords):
+        self._name = write.dataset
+        self._workspace = write.workspace
+        self._settings = write.settings
+        self._connection = write.connection
+        self._create_workspace = write.create_workspace
+        self._retry = write.retry
 
     def process(self, _: None) -> Iterator[Dataset]:
         with Client(self._connection, self._retry) as client:
             client.check_server()
-            dataset = client.ensure_dataset(self._dataset, self._workspace, self._settings, self._create_workspace)
-        Lineage.sinks().add('argilla', self._workspace, self._dataset)
+            dataset = client.ensure_dataset(self._name, self._workspace, self._settings, self._create_workspace)
+        Lineage.sinks().add('argilla', self._workspace, self._name)
         yield dataset
-
-
-class _Pending(NamedTuple):
-    """A record on its way, with what its outcome is to be stamped with."""
-
-    record: Record
-    item: bytes
-    stamp: WindowedValue
-
-
-class WriteRecordsFn(beam.DoFn):
-    """The sink: buffers records, sends them in bounded batches, several at a time, and reports each one's outcome.
-
-    Main output: `WrittenRecord`; output ``refused``: `FailedRecord`. Each keeps its record's timestamp and window.
-    """
-
-    def __init__(
-        self,
-        connection: ArgillaConnection,
-        max_records: int,
-        max_bytes: int,
-        max_suggestions: int,
-        max_in_flight: int,
-        retry: RetryPolicy,
-    ):
-        super().__init__()
-        if not 1 <= max_records <= MAX_ITEMS:
-            raise ValueError(f'max_records={max_records}: it must be from 1 to {MAX_ITEMS}')
-        for name, value in (
-            ('max_bytes', max_bytes),
-            ('max_suggestions', max_suggestions),
-            ('max_in_flight', max_in_flight),
-        ):
-            if value < 1:
-                raise ValueError(f'{name}={value}: it must be at least 1')
-        self._connection = connection
-        self._max_records = max_records
-        self._max_bytes = max_bytes
-        self._max_suggestions = max_suggestions
-        self._max_in_flight = max_in_flight
-        self._retry = retry
-
-    def setup(self) -> None:
-        self._client = Client(self._connection, self._retry)
-        self._pool = ThreadPoolExecutor(self._max_in_flight, 'argilla')
-        self._encoder_of: tuple[str, Encoder] | None = None
-
-    def teardown(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        self._client.close()
-
-    def start_bundle(self) -> None:
-        self._batch: list[_Pending] = []
-        self._bytes = self._suggestions = 0
-        self._in_flight: set[Future] = set()
-
-    def process(
-        self,
-        record: Record,
-        dataset: Dataset,
-        window: Any = beam.DoFn.WindowParam,
-        timestamp: Any = beam.DoFn.TimestampParam,
-    ) -> Iterator[Any]:
-        self._dataset = dataset
-        try:
-            item = self._encoder(dataset).encode(record)
-        except InvalidRecordError as e:
-            yield refuse(failed_record(record, 'validate', e.error, str(e)))
-            return
-        if (
-            len(self._batch) >= self._max_records
-            or self._bytes + len(item) > self._max_bytes
-            or self._suggestions + len(record.suggestions) > self._max_suggestions
-        ):
-            yield from self._submit()
-        self._batch.append(_Pending(record, item, WindowedValue(None, timestamp, (window,))))
-        self._bytes += len(item)
-        self._suggestions += len(record.suggestions)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        yield from self._submit()
-        while self._in_flight:
-            yield from self._collect()
-
-    def _encoder(self, dataset: Dataset) -> Encoder:
-        if self._encoder_of is None or self._encoder_of[0] != dataset.id:
-            self._encoder_of = dataset.id, Encoder(dataset.settings, dataset.question_ids)
-        return self._encoder_of[1]
-
-    def _submit(self) -> Iterator[Any]:
-        """Sends the batch as soon as there is room for it."""
-        if not self._batch:
-            return
-        while len(self._in_flight) >= self._max_in_flight:
-            yield from self._collect()
-        self._in_flight.add(self._pool.submit(write_batch, self._client, self._dataset.id, self._batch))
-        self._batch = []
-        self._bytes = self._suggestions = 0
-
-    def _collect(self) -> Iterator[Any]:
-        """Waits for a request and yields what came of it."""
-        done, self._in_flight = wait_for(self._in_flight, return_when='FIRST_COMPLETED')
-        for future in done:
-            for pending, outcome in future.result():
-                if isinstance(outcome, Upserted):
-                    name = 'records_created' if outcome.created else 'records_updated'
-                    Metrics.counter(NAMESPACE, name).inc()
-                    yield pending.stamp.with_value(
-                        WrittenRecord(
-                            pending.record.external_id, outcome.record_id, outcome.created, pending.record.warnings
-                        )
-                    )
-                else:
-                    yield refuse(failed_record(pending.record, 'write', *outcome), pending.stamp)
-
-
-Outcome = Upserted | tuple[str, str, int | None]  # written; or error, message, HTTP status
-
-
-def write_batch(client: Client, dataset_id: str, batch: Sequence[_Pending]) -> list[tuple[_Pending, Outcome]]:
-    """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""
-    if not batch:
-        return []
-    try:
-        return list(zip(batch, client.upsert(dataset_id, [p.item for p in batch]), strict=True))
-    except InvalidRecordsError as e:
-        refused: list[tuple[_Pending, Outcome]] = []
-        rest = []
-        for index, pending in enumerate(batch):
-            if index in e.reasons:
-                refused.append((pending, ('Refused', e.reasons[index], e.status)))
-            else:
-                rest.append(pending)
-        return refused + write_batch(client, dataset_id, rest)
-    except RejectedBatchError as e:
-        if len(batch) == 1:
-            return [(batch[0], ('Rejected', str(e), e.status))]
-        half = len(batch) // 2  # which record it is, or whether they are too many, only trying can tell
-        return write_batch(client, dataset_id, batch[:half]) + write_batch(client, dataset_id, batch[half:])

@@ -89,7 +89,7 @@ def test_two_instruction_texts_of_one_id():
     assert (failed.external_id, failed.stage, failed.error) == ('i0000', 'group', 'InstructionConflict')
     assert "on_conflict='first'" in failed.message
     assert 'no id column' in failed.message
-    assert len(json.loads(failed.data)['rows']) == 4
+    assert len(json.loads(failed.data)['group']) == 4
 
     arranged = arrange(canonical(elements), ba.Policies(on_conflict='first'))
     assert not arranged.failed
@@ -100,7 +100,7 @@ def test_more_generations_than_places():
     elements = rows(2)[:6]  # 4 and 2
     arranged = arrange(canonical(elements), ba.Policies(max_generations=3))
     assert arranged.table.column('instruction_id').to_pylist() == ['i0001'] * 2
-    assert [len(json.loads(f.data)['rows']) for f in arranged.failed] == [4]
+    assert [len(json.loads(f.data)['group']) for f in arranged.failed] == [4]
 
     arranged = arrange(canonical(elements), ba.Policies(max_generations=3, overflow='truncate'))
     assert arranged.table.column('model_name').to_pylist() == ['alpha', 'beta', 'delta', 'alpha', 'beta']

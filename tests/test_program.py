@@ -111,7 +111,7 @@ def test_failures_go_to_a_file_with_what_it_takes_to_repair_them(server, spoilt,
         ('i0000', 'group', 'InstructionConflict'),
         ('i0001', 'format', 'NullGeneration'),
     }
-    assert all(line['data'].get('rows') or line['data'].get('input') for line in lines)
+    assert all(line['data'].get('group') or line['data'].get('input') for line in lines)
 
 
 def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monkeypatch):

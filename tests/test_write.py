@@ -19,6 +19,7 @@ from apache_beam.transforms.error_handling import ErrorHandler
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
+from beam_argilla._client import Client
 from beam_argilla.errors import (
     AuthenticationError,
     DatasetDiffersError,
@@ -361,7 +362,7 @@ def test_failed_records_can_be_written_as_json_lines(connection, tmp_path):
     lines = [json.loads(line) for f in tmp_path.glob('failed*') for line in f.read_text().splitlines()]
     by_error = {line['error']: line for line in lines}
     assert by_error['NullGeneration']['data']['input'][0]['instruction'] == 'What is 0 plus one?'
-    assert len(by_error['InstructionConflict']['data']['rows']) == 5
+    assert len(by_error['InstructionConflict']['data']['group']) == 5
 
 
 def test_a_missing_workspace_is_an_error_that_lists_those_there_are(connection, api):
@@ -444,13 +445,13 @@ def test_options_are_checked_when_the_transform_is_made(options, message):
 
 def test_batches_are_bounded_by_records_bytes_and_suggestions(connection, api, monkeypatch):
     sent = []
-    upsert = ba.writing.Client.upsert
+    upsert = Client.upsert
 
-    def spy(self, dataset, items):
+    def spy(self, dataset, items, observe):
         sent.append((len(items), sum(map(len, items)), sum(json.loads(i)['suggestions'].__len__() for i in items)))
-        return upsert(self, dataset, items)
+        return upsert(self, dataset, items, observe)
 
-    monkeypatch.setattr(ba.writing.Client, 'upsert', spy)
+    monkeypatch.setattr(Client, 'upsert', spy)
     write(connection, unique('records'), rows(10), max_records=4)
     assert sorted(n for n, _, _ in sent) == [2, 4, 4]
     sent.clear()

@@ -1,0 +1,300 @@
+"""`WriteRecordsFn`, the sink: buffers records, sends them in batches, several at a time, reports each one's outcome.
+
+What belongs to the server rather than to a bundle (connection, threads, flow control) is one `_Sender` per worker
+process, shared by all instances of the DoFn in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam import coders
+from apache_beam.io.components.adaptive_throttler import ThrottlingSignaler
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_argilla._client import MAX_ITEMS, Attempt, Client, Dataset, RetryPolicy, Upserted
+from beam_argilla._fallible import refuse
+from beam_argilla._flow import FlowControl
+from beam_argilla.connection import ArgillaConnection
+from beam_argilla.errors import DatasetDiffersError, InvalidRecordsError, RejectedBatchError
+from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_record
+
+_LOGGER = logging.getLogger(__name__)
+NAMESPACE = 'beam_argilla'  # of all metrics
+_SECONDS_BETWEEN_WARNINGS = 30.0
+
+
+class WrittenRecord(NamedTuple):
+    """A record that the server holds now.
+
+    Attributes:
+        external_id: the record's.
+        record_id: the server's UUID of it.
+        outcome: ``created``, ``updated``, or ``unchanged`` (with `skip_unchanged`: it was the same, and not sent).
+        warnings: what was left out while building it, such as a rating that is not on the scale.
+    """
+
+    external_id: str
+    record_id: str
+    outcome: str
+    warnings: Sequence[str]
+
+
+coders.registry.register_coder(WrittenRecord, coders.RowCoder)
+
+
+class Bounds(NamedTuple):
+    """What a request may hold, and how many there may be at a time; see `WriteRecords`."""
+
+    max_records: int
+    max_bytes: int
+    max_suggestions: int
+    max_in_flight: int
+
+
+class _Pending(NamedTuple):
+    """A record on its way, with what its outcome is to be stamped with."""
+
+    record: Record
+    item: bytes
+    stamp: WindowedValue
+
+
+Outcome = Upserted | tuple[str, str, int | None]  # written; or error, message, HTTP status
+
+
+@dataclass
+class _Report:
+    """What came of a batch. Made in a thread; metrics can only be counted in Beam's own."""
+
+    outcomes: list[tuple[_Pending, Outcome]] = field(default_factory=list)
+    requests: list[tuple[int, int, float]] = field(default_factory=list)  # records, bytes, seconds
+    retries: list[Attempt] = field(default_factory=list)
+
+
+class _Sender:
+    """The connection to one server from one worker process."""
+
+    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, bounds: Bounds):
+        self.client = Client(connection, retry)
+        self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
+        self._pool = ThreadPoolExecutor(bounds.max_in_flight, 'argilla')
+        self._warned = float('-inf')
+        self._lock = threading.Lock()
+
+    def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
+        """Sends the batch as soon as flow control has room for it."""
+        self.flow.acquire()
+        try:
+            return self._pool.submit(self._write, dataset, batch, replace)
+        except BaseException:
+            self.flow.release()
+            raise
+
+    def _write(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> _Report:
+        report = _Report()
+        try:
+            self._write_batch(dataset, batch, replace, report)
+        finally:
+            self.flow.release()
+        return report
+
+    def _write_batch(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report) -> None:
+        """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""
+        if not batch:
+            return
+
+        def observe(attempt: Attempt) -> None:
+            if attempt.failure is None:
+                self.flow.succeeded(len(batch), attempt.seconds)
+                report.requests.append((len(batch), sum(len(p.item) for p in batch), attempt.seconds))
+            else:
+                self.flow.overloaded(attempt.sent)
+                report.retries.append(attempt)
+                self._warn(attempt)
+
+        try:
+            written = self.client.upsert(dataset.id, [p.item for p in batch], observe)
+        except InvalidRecordsError as e:
+            self._check_unchanged(dataset, e)
+            for index, reason in e.reasons.items():
+                report.outcomes.append((batch[index], ('Refused', reason, e.status)))
+            rest = [pending for index, pending in enumerate(batch) if index not in e.reasons]
+            self._write_batch(dataset, rest, replace, report)
+        except RejectedBatchError as e:
+            if len(batch) == 1:
+                report.outcomes.append((batch[0], ('Rejected', str(e), e.status)))
+                return
+            half = len(batch) // 2  # which record it is, or whether they are too many, only trying can tell
+            self._write_batch(dataset, batch[:half], replace, report)
+            self._write_batch(dataset, batch[half:], replace, report)
+        else:
+            if replace:
+                for pending, upserted in zip(batch, written, strict=True):
+                    self._delete_stale(dataset, pending.record, upserted)
+            report.outcomes += zip(batch, written, strict=True)
+
+    def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
+        sent = {dataset.question_ids[s.question] for s in record.suggestions}
+        stale = [id for question, id in upserted.suggestions.items() if question not in sent]
+        self.client.delete_suggestions(upserted.record_id, stale)
+
+    def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
+        """The encoder has checked every record, so a refusal may mean that somebody changed the dataset meanwhile."""
+        now = self.client.dataset(dataset.id)
+        if (now.question_ids, now.settings) != (dataset.question_ids, dataset.settings):
+            raise DatasetDiffersError(
+                f"The dataset's settings were changed while the job ran ({error}). Run the job again: what was written "
+                'is there, and writing it again changes nothing.'
+            )
+
+    def _warn(self, attempt: Attempt) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
+                return
+            self._warned = now
+        _LOGGER.warning(
+            'Argilla: %s. Sending it again in %.1f seconds; %d requests of %d records at a time now. '
+            '(Such warnings are shown every %d seconds at most; the metrics retries_* count all.)',
+            attempt.failure,
+            attempt.wait,
+            self.flow.limit,
+            self.flow.records,
+            _SECONDS_BETWEEN_WARNINGS,
+        )
+
+
+class WriteRecordsFn(beam.DoFn):
+    """Writes `Record`s to a dataset, the side input.
+
+    Main output: `WrittenRecord`; output ``refused``: `FailedRecord`. Each keeps its record's timestamp and window.
+
+    Args:
+        connection: the server.
+        bounds: what a request may hold.
+        retry: how long to retry.
+        replace: remove suggestions that a record has on the server and not here.
+
+    Raises:
+        ValueError: a bound out of its range.
+    """
+
+    def __init__(self, connection: ArgillaConnection, bounds: Bounds, retry: RetryPolicy, replace: bool):
+        super().__init__()
+        for name, value in bounds._asdict().items():
+            most = MAX_ITEMS if name == 'max_records' else value
+            if not 1 <= value <= most:
+                expected = f'from 1 to {most}' if name == 'max_records' else 'at least 1'
+                raise ValueError(f'{name}={value}: it must be {expected}')
+        self._connection = connection
+        self._bounds = bounds
+        self._retry = retry
+        self._replace = replace
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        self._sender = self._shared.acquire(lambda: _Sender(self._connection, self._retry, self._bounds))
+        self._encoder_of: tuple[str, Encoder] | None = None
+        self._throttled = ThrottlingSignaler(NAMESPACE)
+        self._unreported = 0.0  # seconds of throttling; Beam takes whole ones
+
+    def start_bundle(self) -> None:
+        self._batch: list[_Pending] = []
+        self._ids: set[str] = set()  # sent since the last flush
+        self._bytes = self._suggestions = 0
+        self._in_flight: set[Future[_Report]] = set()
+
+    def process(
+        self,
+        record: Record,
+        dataset: Dataset,
+        window: Any = beam.DoFn.WindowParam,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator[Any]:
+        self._dataset = dataset
+        try:
+            item = self._encoder(dataset).encode(record)
+        except InvalidRecordError as e:
+            yield refuse(failed_record(record, 'validate', e.error, str(e)))
+            return
+        # Two records with one id in a request would cost the whole of it, and in two requests could overtake another.
+        if record.external_id in self._ids:
+            yield from self._flush()
+        self._ids.add(record.external_id)
+        if (
+            len(self._batch) >= self._sender.flow.records
+            or self._bytes + len(item) > self._bounds.max_bytes
+            or self._suggestions + len(record.suggestions) > self._bounds.max_suggestions
+        ):
+            yield from self._submit()
+        self._batch.append(_Pending(record, item, WindowedValue(None, timestamp, (window,))))
+        self._bytes += len(item)
+        self._suggestions += len(record.suggestions)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from self._flush()
+
+    def _encoder(self, dataset: Dataset) -> Encoder:
+        if self._encoder_of is None or self._encoder_of[0] != dataset.id:
+            self._encoder_of = dataset.id, Encoder(dataset.settings, dataset.question_ids)
+        return self._encoder_of[1]
+
+    def _flush(self) -> Iterator[Any]:
+        """Sends what is buffered and waits until all of it is answered."""
+        yield from self._submit()
+        while self._in_flight:
+            yield from self._collect('FIRST_COMPLETED')
+        self._ids.clear()
+
+    def _submit(self) -> Iterator[Any]:
+        """Sends the batch, and yields what came of earlier ones."""
+        if not self._batch:
+            return
+        self._in_flight.add(self._sender.submit(self._dataset, self._batch, self._replace))
+        Metrics.distribution(NAMESPACE, 'in_flight_limit').update(self._sender.flow.limit)
+        self._batch = []
+        self._bytes = self._suggestions = 0
+        if any(future.done() for future in self._in_flight):
+            yield from self._collect('FIRST_COMPLETED')
+
+    def _collect(self, when: str) -> Iterator[Any]:
+        done, self._in_flight = wait_for(self._in_flight, return_when=when)
+        for future in done:
+            report = future.result()
+            self._count(report)
+            for pending, outcome in report.outcomes:
+                yield self._output(pending, outcome)
+
+    def _output(self, pending: _Pending, outcome: Outcome) -> Any:
+        record = pending.record
+        if not isinstance(outcome, Upserted):
+            return refuse(failed_record(record, 'write', *outcome), pending.stamp)
+        what = 'created' if outcome.created else 'updated'
+        Metrics.counter(NAMESPACE, f'records_{what}').inc()
+        written = WrittenRecord(record.external_id, outcome.record_id, what, record.warnings)
+        return pending.stamp.with_value(written)
+
+    def _count(self, report: _Report) -> None:
+        for records, size, seconds in report.requests:
+            Metrics.counter(NAMESPACE, 'requests').inc()
+            Metrics.distribution(NAMESPACE, 'records_per_request').update(records)
+            Metrics.distribution(NAMESPACE, 'bytes_per_request').update(size)
+            Metrics.distribution(NAMESPACE, 'request_milliseconds').update(int(seconds * 1000))
+        for attempt in report.retries:
+            assert attempt.failure is not None
+            Metrics.counter(NAMESPACE, f'retries_{attempt.failure.cause}').inc()
+            self._unreported += attempt.wait / self._sender.flow.limit  # others may have gone on meanwhile
+        if self._unreported >= 1:
+            self._throttled.signal_throttled(int(self._unreported))
+            self._unreported %= 1
