@@ -29,9 +29,10 @@ from apache_beam.utils.secret import Secret
 
 import beam_argilla as ba
 from beam_argilla import errors
-from beam_argilla._client import Client, check_differences
+from beam_argilla._client import Client, Dataset, check_differences
 from beam_argilla._fallible import Collect, Refused, refuse
 from beam_argilla.records import Encoder, InvalidRecordError, failed_record
+from pipelines.failed import ReadFailed
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
@@ -49,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     g = p.add_argument_group('what is read')
-    g.add_argument('--input', action='append', required=True, metavar='PATTERN', help='Parquet files; repeatable')
+    g.add_argument('--input', action='append', metavar='PATTERN', help='Parquet files; repeatable')
+    g.add_argument('--retry_failed', metavar='PREFIX', help='files that an earlier run wrote to --failed')
     g.add_argument('--instruction_column', default='instruction', metavar='NAME')
     g.add_argument(
         '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
@@ -98,6 +100,9 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument(
         '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
     )
+    g.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
+    g.add_argument('--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones')
+    g.add_argument('--max_parallelism', type=int, metavar='N', help='the most workers that write side by side')
     g.add_argument('--failed', metavar='PREFIX', help='write what is refused here, as JSON lines, and go on')
     g.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
     return p
@@ -117,13 +122,13 @@ def columns_of(args: argparse.Namespace) -> ba.Columns:
     )
 
 
-def task_of(args: argparse.Namespace, schema: pa.Schema) -> ba.Preference | ba.TextGeneration:
-    """The task; metadata columns get the type that they have in the files."""
+def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.Preference | ba.TextGeneration:
+    """The task; a metadata column of no known type is text."""
     common = {
         'guidelines': args.guidelines,
         'use_markdown': args.use_markdown,
         'model_names': args.model_names,
-        'metadata': [ba.Metadata(name, _metadata_type(schema.field(name).type)) for name in args.metadata_column],
+        'metadata': [ba.Metadata(name, metadata_types.get(name, 'terms')) for name in args.metadata_column],
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
@@ -140,10 +145,15 @@ def task_of(args: argparse.Namespace, schema: pa.Schema) -> ba.Preference | ba.T
     return ba.Preference(args.num_generations, ratings=ratings, agent=args.agent, **common)
 
 
-def _metadata_type(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind):
-        return 'integer'
-    return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
+def metadata_types(schema: pa.Schema) -> dict[str, str]:
+    """The type of metadata that each column of the files can be."""
+
+    def of(kind: pa.DataType) -> str:
+        if pa.types.is_integer(kind):
+            return 'integer'
+        return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
+
+    return {field.name: of(field.type) for field in schema}
 
 
 def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
@@ -193,7 +203,8 @@ class Job:
     """What the options come to, once they are known to make sense."""
 
     args: argparse.Namespace
-    read: ba.ReadGenerations
+    read: ba.ReadGenerations | None
+    retry: ReadFailed | None
     task: ba.Preference | ba.TextGeneration
     connection: ba.ArgillaConnection | None  # None: a dry run
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
@@ -207,56 +218,78 @@ def prepare(argv: Sequence[str] | None) -> tuple[Job, beam.Pipeline]:
     """
     args, beam_args = parser().parse_known_args(argv)
     check_unknown(beam_args)
-    read = ba.ReadGenerations(args.input, columns_of(args))
-    task = task_of(args, read.schema)
+    if not args.input and not args.retry_failed:
+        raise ValueError('--input is missing: which Parquet files?')
     connection = None if args.dry_run else connection_of(args)
     options = PipelineOptions(beam_args)
     runner = options.view_as(StandardOptions)
     local = runner.runner is None
     if local:
         runner.runner = LOCAL_RUNNER
-    job = Job(args, read, task, connection, local)
+    columns = columns_of(args)
+    read = ba.ReadGenerations(args.input, columns) if args.input else None
+    types = metadata_types(read.schema) if read else {}
+    task = task_of(args, types)
+    dataset = find_dataset(args, connection) if connection is not None and local else None
+    if dataset is not None:
+        if read is None:  # what was refused before does not say what type a column had
+            types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata}
+            task = task_of(args, types)
+        check_differences(args.dataset, args.workspace, task.settings(), dataset)
+    retry = None
+    if args.retry_failed:
+        retry = ReadFailed(args.retry_failed, columns, read is not None or args.task == 'text_generation')
+    job = Job(args, read, retry, task, connection, local)
     p = beam.Pipeline(options=options)
     build(p, job)
-    if connection is not None and local:
-        with Client(connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
-            client.check_server()
-            found = client.find_dataset(args.dataset, args.workspace, args.create_workspace)
-            if found is not None:
-                check_differences(args.dataset, args.workspace, task.settings(), found)
     return job, p
+
+
+def find_dataset(args: argparse.Namespace, connection: ba.ArgillaConnection) -> Dataset | None:
+    """The dataset, if it exists; the server, key and workspace must."""
+    with Client(connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
+        client.check_server()
+        return client.find_dataset(args.dataset, args.workspace, args.create_workspace)
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
     """Applies the whole job to the pipeline."""
     args, task = job.args, job.task
     refused = Collect()
-    collecting = refused if args.failed or args.dry_run else None  # without a handler, the first refusal ends the job
-    tables = p | 'Read' >> job.read.with_error_handler(collecting)
+    handler = refused if args.failed or args.dry_run else None  # without a handler, the first refusal ends the job
+    tables, records = [], []
+    if job.read is not None:
+        tables.append(p | 'Read' >> job.read.with_error_handler(handler))
+    if job.retry is not None:
+        again = p | 'Retry' >> job.retry.with_error_handler(handler)
+        tables.append(again['tables'])
+        records.append(again['records'])
+    policies = ba.Policies(args.on_conflict, task.max_generations, args.overflow, args.min_generations)
+    records.append(
+        (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
+        | 'Group' >> ba.GroupGenerations(policies).with_error_handler(handler)
+        | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
+    )
+    all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if job.connection is None:
-        policies = ba.Policies(args.on_conflict, task.max_generations, args.overflow, args.min_generations)
-        encoded = (
-            tables
-            | 'Group' >> ba.GroupGenerations(policies).with_error_handler(refused)
-            | 'Build' >> ba.BuildRecords(task).with_error_handler(refused)
-            | 'Check' >> beam.ParDo(_Encode(task.settings())).with_outputs(Refused.TAG, main='items')
-        )
+        encoded = all_records | 'Check' >> beam.ParDo(_Encode(task.settings())).with_outputs(Refused.TAG, main='items')
         refused.add_error_pcollection(encoded[Refused.TAG])
         _ = encoded.items | 'First' >> beam.combiners.Top.Smallest(1) | 'Show' >> beam.Map(_show)
     else:
-        write = ba.WriteToArgilla(
+        write = ba.WriteRecords(
             args.dataset,
-            task=task,
             connection=job.connection,
             workspace=args.workspace,
-            on_conflict=args.on_conflict,
-            overflow=args.overflow,
-            min_generations=args.min_generations,
+            settings=task.settings(),
             create_workspace=args.create_workspace,
+            suggestions=args.suggestions,
+            skip_unchanged=args.skip_unchanged,
+            max_parallelism=args.max_parallelism,
+            distinct=job.retry is not None,  # else grouping has made ids unique
         )
-        result = tables | 'Write' >> write.with_error_handler(collecting)
+        written = (all_records | 'Write' >> write.with_error_handler(handler)).written
         _ = (
-            result.written
+            written
             | 'With warnings' >> beam.Filter(lambda record: record.warnings)
             | 'Some' >> beam.combiners.Sample.FixedSizeGlobally(_WARNINGS_SHOWN)
             | 'Show warnings' >> beam.Map(_show_warnings)
@@ -295,6 +328,8 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     else:
         created, updated = get('records_created', 0), get('records_updated', 0)
         lines.append(f'{created + updated:,} records written: {created:,} created, {updated:,} updated')
+        if get('records_unchanged'):
+            lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
     refused = {k[len('failed_') :]: n for k, n in sorted(counts.items()) if k.startswith('failed_')}
     reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
     lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
@@ -324,9 +359,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     if refused and args.failed:
         print(f'What was refused, and why: {args.failed}-*.jsonl')
     if job.connection is not None and job.local:
-        with Client(job.connection, ba.RetryPolicy(limit=_CHECK_SECONDS)) as client:
-            found = client.find_dataset(args.dataset, args.workspace)
-        print(f'The dataset: {found.url if found else "no record was written, so it is as it was"}')
+        found = find_dataset(args, job.connection)
+        print(f'The dataset: {found.url if found else "gone"}')
     return 1 if refused and not args.failed else 0
 
 

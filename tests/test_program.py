@@ -126,6 +126,69 @@ def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monk
     assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
 
 
+def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
+    """A whole group, by another policy; a record that the server refused, repaired; but no part of a group."""
+    name, prefix = unique('program'), str(tmp_path / 'first' / 'failed')
+    metadata = ('--metadata_column', 'length')
+    assert run('--input', spoilt, '--dataset', name, *BASE, *metadata, '--failed', prefix)[0] == 0
+    assert set(records(server, name)) == {'i0001', 'i0002'}
+    again = ('--retry_failed', prefix, '--dataset', name, *BASE, *metadata)
+
+    left = str(tmp_path / 'second' / 'failed')
+    status, out, err = run(*again, '--on_conflict', 'first', '--overflow', 'truncate', '--failed', left)
+    assert (status, err) == (0, '')
+    assert '1 records written: 1 created' in out
+    assert '2 refused: PartOfGroup 1, TooManyGenerations 1' in out
+    written = records(server, name)
+    assert set(written) == {'i0000', 'i0001', 'i0002'}
+    assert dict(written['i0000'].metadata) == {'length': 0}  # a number, as in the first run
+    assert written['i0001'].fields['generations-3'] == 'gamma says 2.'  # the part did not overwrite the whole
+
+    # With the input, the part is whole. Its generation is still null, until somebody repairs it.
+    (file,) = (tmp_path / 'second').iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    (part,) = [line for line in lines if line['error'] == 'PartOfGroup']
+    part['data']['input'][0] |= {'generation': 'repaired', 'model_name': 'omega'}
+    (tmp_path / 'repaired.jsonl').write_text(json.dumps(part) + '\nnot json\n')
+    good = tmp_path / 'good.parquet'
+    pq.write_table(pa.Table.from_pylist(rows(2)[4:]), good)
+    status, out, _ = run(
+        '--retry_failed', str(tmp_path / 'repaired'), '--input', str(good), '--dataset', (name2 := unique('program')),
+        '--num_generations', '5', '--instruction_id_column', 'instruction_id', '--failed', str(tmp_path / 'third'),
+    )  # fmt: skip
+    assert status == 0
+    assert 'NotAFailedRecord 1' in out
+    assert records(server, name2)['i0001'].fields['generations-4'] == 'repaired'
+
+
+def test_a_record_that_the_server_refused_is_sent_again_as_it_was_repaired(server, run, tmp_path):
+    """Its own JSON is all it takes."""
+    name = unique('program')
+    pq.write_table(pa.Table.from_pylist([{**r, 'share': float('inf')} for r in rows(1)]), tmp_path / 'in.parquet')
+    options = ('--dataset', name, *BASE, '--metadata_column', 'share')
+    status, out, _ = run('--input', str(tmp_path / 'in.parquet'), *options, '--failed', str(tmp_path / 'failed'))
+    assert status == 0
+    assert '1 refused: MetadataValue 1' in out
+    (file,) = tmp_path.glob('failed*')
+    line = json.loads(file.read_text())
+    assert line['stage'] == 'validate'
+    line['data']['record']['metadata']['share'] = 0.5
+    (tmp_path / 'repaired.jsonl').write_text(json.dumps(line))
+    status, out, err = run('--retry_failed', str(tmp_path / 'repaired'), *options)
+    assert (status, err) == (0, '')
+    (written,) = records(server, name).values()
+    assert dict(written.metadata) == {'share': 0.5}
+    assert len(list(written.suggestions)) == 8
+
+
+def test_a_rerun_that_skips_what_is_unchanged(server, files, run):
+    options = ('--input', files, '--dataset', unique('program'), *BASE, '--skip_unchanged')
+    assert '30 records written' in run(*options)[1]
+    status, out, _ = run(*options)
+    assert status == 0
+    assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
+
+
 MISTAKES = {
     ('--input', '/none/*.parquet'): r"No file matches '/none/\*\.parquet'",
     ('--instruction_column', 'prompt'): r"no column 'prompt' for the instruction. Its columns are: 'instruction_id'",
@@ -138,6 +201,7 @@ MISTAKES = {
     ('--header', 'Authorization'): 'write NAME=ENV',
     ('--min_generations', '5'): 'min_generations=5',
     ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',
+    ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
     ('--position_column', 'topic'): "'topic' is .*; the position must be integer",
 }
 
