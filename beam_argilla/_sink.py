@@ -124,7 +124,7 @@ class _Sender:
                 self._warn(attempt)
 
         try:
-            written = self.client.upsert(dataset.id, [p.item for p in batch], observe)
+            written = self.client.upsert(dataset.id, [p.item for p in batch], observe, with_suggestions=replace)
         except InvalidRecordsError as e:
             self._check_unchanged(dataset, e)
             for index, reason in e.reasons.items():
@@ -146,7 +146,7 @@ class _Sender:
 
     def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
         sent = {dataset.question_ids[s.question] for s in record.suggestions}
-        stale = [id for question, id in upserted.suggestions.items() if question not in sent]
+        stale = [id for question, id in (upserted.suggestions or {}).items() if question not in sent]
         self.client.delete_suggestions(upserted.record_id, stale)
 
     def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
@@ -281,11 +281,15 @@ class WriteRecordsFn(beam.DoFn):
         if not isinstance(outcome, Upserted):
             return refuse(failed_record(record, 'write', *outcome), pending.stamp)
         what = 'created' if outcome.created else 'updated'
-        Metrics.counter(NAMESPACE, f'records_{what}').inc()
         written = WrittenRecord(record.external_id, outcome.record_id, what, record.warnings)
         return pending.stamp.with_value(written)
 
     def _count(self, report: _Report) -> None:
+        upserted = [outcome for _, outcome in report.outcomes if isinstance(outcome, Upserted)]
+        created = sum(outcome.created for outcome in upserted)
+        for name, count in (('records_created', created), ('records_updated', len(upserted) - created)):
+            if count:
+                Metrics.counter(NAMESPACE, name).inc(count)
         for records, size, seconds in report.requests:
             Metrics.counter(NAMESPACE, 'requests').inc()
             Metrics.distribution(NAMESPACE, 'records_per_request').update(records)

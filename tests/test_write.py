@@ -447,9 +447,9 @@ def test_batches_are_bounded_by_records_bytes_and_suggestions(connection, api, m
     sent = []
     upsert = Client.upsert
 
-    def spy(self, dataset, items, observe):
+    def spy(self, dataset, items, *args, **kwargs):
         sent.append((len(items), sum(map(len, items)), sum(json.loads(i)['suggestions'].__len__() for i in items)))
-        return upsert(self, dataset, items, observe)
+        return upsert(self, dataset, items, *args, **kwargs)
 
     monkeypatch.setattr(Client, 'upsert', spy)
     write(connection, unique('records'), rows(10), max_records=4)

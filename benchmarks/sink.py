@@ -1,0 +1,156 @@
+"""The sink: flow control against every fixed setting, client CPU against the argilla SDK, and reruns.
+
+    python -m benchmarks.sink [--records 2000]
+
+Everything runs side by side in one run: on the real local server, and on a fake one that answers at once, so that only
+the client is measured. Prints records/s, CPU and ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import httpx
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.utils.secret import RawSecret
+
+import beam_argilla as ba
+from beam_argilla.local import serve
+from benchmarks.samples import GENERATIONS, TASK, records
+
+
+def write(connection: ba.ArgillaConnection, name: str, count: int, **options: Any) -> tuple[float, float]:
+    """Seconds and CPU seconds of one pipeline."""
+    records(count)  # made once, not in the measured time
+    p = beam.Pipeline(runner=FnApiRunner())
+    bundle = p | beam.Create([count]) | beam.FlatMap(records)
+    _ = bundle | ba.WriteRecords(name, connection=connection, settings=TASK.settings(), distinct=False, **options)
+    started, cpu = time.perf_counter(), time.process_time()
+    p.run().wait_until_finish()
+    return time.perf_counter() - started, time.process_time() - cpu
+
+
+@contextlib.contextmanager
+def fixed(records_per_request: int, in_flight: int) -> Iterator[None]:
+    """Flow control that does not adapt."""
+    from beam_argilla import _flow
+
+    def init(self: Any, max_records: int, max_in_flight: int) -> None:
+        adaptive(self, max_records, max_in_flight)
+        self._records, self._limit = float(records_per_request), float(in_flight)
+
+    adaptive, succeeded = _flow.FlowControl.__init__, _flow.FlowControl.succeeded
+    _flow.FlowControl.__init__ = init  # type: ignore[method-assign]
+    _flow.FlowControl.succeeded = lambda self, records, seconds: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        _flow.FlowControl.__init__ = adaptive  # type: ignore[method-assign]
+        _flow.FlowControl.succeeded = succeeded  # type: ignore[method-assign]
+
+
+def sweep(title: str, connection: ba.ArgillaConnection, count: int, repeat: int, new_name: Callable[[], str]) -> None:
+    """Fixed settings and flow control in turn, `repeat` times; medians."""
+    settings = [(b, k) for b in (25, 50, 100, 200, 400) for k in (1, 2, 4, 8)]
+    rates: dict[str, list[float]] = {}
+    write(connection, new_name(), 200)  # warm up
+    for _ in range(repeat):
+        for b, k in settings:
+            with fixed(b, k):
+                seconds, _ = write(connection, new_name(), count)
+            rates.setdefault(f'{b} x {k}', []).append(count / seconds)
+        seconds, _ = write(connection, new_name(), count)
+        rates.setdefault('adaptive', []).append(count / seconds)
+    medians = {name: sorted(r)[len(r) // 2] for name, r in rates.items()}
+    ours = medians.pop('adaptive')
+    print(f'\n{title}: {count:,} records, records/s by records per request x requests in flight')
+    for b in sorted({b for b, _ in settings}):
+        print(f'{b:6}: ' + ''.join(f'{medians[f"{b} x {k}"]:9.0f}' for k in (1, 2, 4, 8)))
+    best = max(medians, key=lambda name: medians[name])
+    print(f'no option set: {ours:.0f}; best fixed: {medians[best]:.0f} ({best}); ratio {ours / medians[best]:.2f}')
+
+
+def client_cpu(connection: ba.ArgillaConnection, url: str, count: int) -> None:
+    """CPU per record of the client, ours in a pipeline and the SDK's `records.log`."""
+    import argilla as rg
+
+    write(connection, 'fake', 100)
+    _, ours = write(connection, 'fake', count)
+    client = rg.Argilla(api_url=url, api_key='key')
+    dataset = client.datasets('fake', workspace='default')
+    theirs = [
+        rg.Record(
+            id=r.external_id,
+            fields=dict(r.fields),
+            suggestions=[rg.Suggestion(s.question, s.value) for s in r.suggestions],
+        )
+        for r in records(count)
+    ]
+    started = time.process_time()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        dataset.records.log(theirs, batch_size=100)
+    sdk = time.process_time() - started
+    print(f'\nclient CPU per record, server that answers at once, {count:,} records:')
+    print(f'  beam_argilla (whole pipeline) {ours / count * 1e6:7.0f} us')
+    print(f'  argilla SDK (records.log)     {sdk / count * 1e6:7.0f} us; ratio {ours / sdk:.3f}')
+
+
+def rerun(connection: ba.ArgillaConnection, count: int) -> None:
+    """The first load, and a rerun on the unchanged dataset."""
+    name = uuid.uuid4().hex
+    first, _ = write(connection, name, count)
+    again, _ = write(connection, name, count, skip_unchanged=True)
+    print(f'\n{count:,} records: first load {first:.2f} s, rerun with skip_unchanged {again:.2f} s: ', end='')
+    print(f'{first / again:.1f} times')
+
+
+@contextlib.contextmanager
+def fake_server() -> Iterator[str]:
+    """A server that answers at once, in a process of its own."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    process = subprocess.Popen([sys.executable, '-m', 'benchmarks.fake_argilla', str(port), str(GENERATIONS)])
+    url = f'http://127.0.0.1:{port}'
+    try:
+        for _ in range(200):
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f'{url}/api/v1/version')
+                break
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main() -> None:
+    p = argparse.ArgumentParser('python -m benchmarks.sink', description=__doc__)
+    p.add_argument('--records', type=int, default=2000)
+    p.add_argument('--repeat', type=int, default=3)
+    args = p.parse_args()
+    print(f'{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}')
+    with fake_server() as url:
+        connection = ba.ArgillaConnection(url, api_key=RawSecret('key'))
+        client_cpu(connection, url, args.records)
+        sweep('fake server', connection, args.records, args.repeat, lambda: 'fake')
+    with serve() as server:
+        connection = ba.ArgillaConnection(server.api_url, api_key=RawSecret(server.api_key))
+        rerun(connection, args.records)
+        sweep('local Argilla', connection, args.records, args.repeat, lambda: uuid.uuid4().hex)
+
+
+if __name__ == '__main__':
+    main()
