@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +111,13 @@ USUAL = {
     'rating': ('rating', 'ratings'),
     'rationale': ('rationale', 'rationales'),
 }
+
+
+class InputFacts(NamedTuple):
+    """What `ReadGenerations` sees of its files while the pipeline is built, for what comes after it."""
+
+    groups_are_whole: bool = False
+    num_bytes: int | None = None
 
 
 def is_grouped(table: pa.Table) -> bool:

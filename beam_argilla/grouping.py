@@ -17,11 +17,27 @@ from beam_argilla import _shuffle
 from beam_argilla._fallible import Fallible, Refused, refuse
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA_PREFIX, GenerationTable, differ, group_starts, is_grouped, rows
+from beam_argilla.generations import (
+    METADATA_PREFIX,
+    GenerationTable,
+    InputFacts,
+    differ,
+    group_starts,
+    is_grouped,
+    rows,
+)
 
-# A bundle's rows are partitioned in slices of this size: large enough that a slice's IPC header (1 kB) does not
-# count beside its share of rows, small enough for several bundles side by side in a worker.
+# A bundle's rows are written in slices of this size: large enough that what comes with a slice (an IPC header of 1 kB,
+# a seek to read it) does not count beside its share of rows, small enough for several bundles in a worker.
 _BUFFER_BYTES = 64 << 20
+# A partition that grows beyond this while it is merged is looked through for groups that are too large.
+_MERGE_BYTES = 128 << 20
+# The size of a partition to aim at where the input's size is known, in bytes of Parquet: three to five times as much
+# in memory, and again while it is sorted.
+_PARTITION_BYTES = 8 << 20
+_FEWEST_PARTITIONS, _MOST_PARTITIONS = 16, 4096
+_DEFAULT_PARTITIONS = 64  # where it is not known: enough for as many workers, few enough for small inputs
+_ROWS_IN_A_FAILURE = 1000  # a group of 100,000 is refused in parts
 
 
 @dataclass(frozen=True)
@@ -62,7 +78,7 @@ class Policies:
 
 
 class GroupGenerations(Fallible):
-    """Shuffles canonical tables by instruction id.
+    """Brings the rows of each instruction id together.
 
     Input: PCollection of canonical tables (of `ReadGenerations` or `FormatGenerations`), bounded or windowed.
     Output: PCollection of canonical tables in which every group is whole, its rows adjacent and in an order that
@@ -71,72 +87,113 @@ class GroupGenerations(Fallible):
 
     What the policies refuse goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
+    With triggers that fire more than once, let them accumulate (`AccumulationMode.ACCUMULATING`): then a late row
+    brings its whole group again, and the record is updated; discarding would make a record of the late row alone.
+
     Args:
         policies: see `Policies`.
-        num_partitions: number of keys in the shuffle: the most workers that can group side by side. A worker holds
-            one partition in memory.
-        shuffle: False if groups are whole already, as in wide input. Default: shuffle, unless `ReadGenerations` saw
-            that its files are wide.
+        num_partitions: the most workers that can group side by side. A worker holds one partition in memory. Default:
+            from the size of the input if `ReadGenerations` saw it, else 64.
+        spill_location: a directory on any Beam file system that all workers share. Rows wait there for their groups,
+            and the runner shuffles only where they are: memory is then that of one partition, whatever the input. The
+            files stay; remove the directory when the job is done.
+        shuffle: False if groups are whole already, as in wide or clustered input; then that is checked, and two places
+            with the same id fail the pipeline. Default: shuffle, unless `ReadGenerations` saw that groups are whole.
 
     Raises:
         ValueError: `num_partitions` is not positive.
-        InputError: (while running) `shuffle=False` with tables of long input.
+        InputError: (while running) `shuffle=False`, but an id stands in two places, or the tables are of long input.
+        JobError: (while running) the spill location cannot be written or read.
     """
 
-    def __init__(self, policies: Policies | None = None, num_partitions: int = 64, shuffle: bool | None = None):
+    def __init__(
+        self,
+        policies: Policies | None = None,
+        num_partitions: int | None = None,
+        spill_location: str | None = None,
+        shuffle: bool | None = None,
+    ):
         super().__init__()
-        if num_partitions < 1:
+        if num_partitions is not None and num_partitions < 1:
             raise ValueError(f'num_partitions={num_partitions}: it must be at least 1')
         self.policies = policies or Policies()
         self.num_partitions = num_partitions
+        self.spill_location = spill_location
         self.shuffle = shuffle
 
     def expand(self, tables: beam.PCollection) -> beam.PCollection:
-        shuffle = not getattr(tables, 'groups_are_whole', False) if self.shuffle is None else self.shuffle
-        if shuffle:
-            grouped = (
-                tables
-                | 'Partition' >> beam.ParDo(_Partition(self.num_partitions)).with_output_types(tuple[int, bytes])
-                | 'Shuffle' >> beam.GroupByKey()
-                | 'Merge' >> beam.ParDo(_Merge(self.policies)).with_outputs(Refused.TAG, main='groups')
-            )
+        facts = getattr(tables, 'input_facts', InputFacts())
+        partitions = self.num_partitions or partitions_for(facts.num_bytes)
+        if not (facts.groups_are_whole if self.shuffle is None else not self.shuffle):
+            grouped = self._bring_together(tables, partitions) | 'Merge' >> beam.ParDo(
+                _Merge(self.policies)
+            ).with_outputs(Refused.TAG, main='groups')
         else:
-            grouped = tables | 'Check' >> beam.ParDo(_Whole(self.policies)).with_outputs(Refused.TAG, main='groups')
+            grouped = tables | 'Arrange' >> beam.ParDo(_Whole(self.policies)).with_outputs(Refused.TAG, main='groups')
+            ids = tables | 'Ids' >> beam.Map(_ids).with_output_types(GenerationTable)
+            _ = self._bring_together(ids, partitions) | 'Check ids' >> beam.ParDo(_OnlyOnce())
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
         return grouped.groups
 
+    def _bring_together(self, tables: beam.PCollection, partitions: int) -> beam.PCollection:
+        """canonical tables → (partition, addresses of slices, or slices)."""
+        return (
+            tables
+            | 'Partition' >> beam.ParDo(_Partition(partitions, self.spill_location)).with_output_types(tuple[int, Any])
+            | 'Shuffle' >> beam.GroupByKey()
+        )
+
     def display_data(self) -> dict[str, Any]:
-        return {'num_partitions': self.num_partitions, **vars(self.policies)}
+        facts = {'num_partitions': self.num_partitions, 'spill_location': self.spill_location, **vars(self.policies)}
+        return {name: value for name, value in facts.items() if value is not None}
+
+
+def partitions_for(num_bytes: int | None) -> int:
+    """How many partitions an input of so many bytes of Parquet is cut into."""
+    if num_bytes is None:
+        return _DEFAULT_PARTITIONS
+    return min(max(-(-num_bytes // _PARTITION_BYTES), _FEWEST_PARTITIONS), _MOST_PARTITIONS)
 
 
 class _Partition(beam.DoFn):
-    """canonical table → (partition, Arrow IPC) of buffered tables, kept apart by window."""
+    """canonical table → (partition, slice of the tables buffered), kept apart by window."""
 
-    def __init__(self, num_partitions: int):
+    def __init__(self, num_partitions: int, spill_location: str | None):
         self._num_partitions = num_partitions
+        self._spill_location = spill_location
 
     def start_bundle(self) -> None:
-        self._buffers: dict[Any, list[pa.Table]] = {}
+        self._buffers: dict[Any, dict[int, list[pa.Table]]] = {}
         self._timestamps: dict[Any, Any] = {}
         self._bytes = 0
 
-    def process(self, table: pa.Table, window=beam.DoFn.WindowParam, timestamp=beam.DoFn.TimestampParam):
-        if not table.num_rows:
-            return
-        Metrics.counter('beam_argilla', 'rows').inc(table.num_rows)
-        self._buffers.setdefault(window, []).append(table)
+    def process(
+        self, table: pa.Table, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
+    ) -> Iterator[WindowedValue]:
+        buffer = self._buffers.setdefault(window, {})
+        for partition, part in _shuffle.split(table, 'instruction_id', self._num_partitions):
+            buffer.setdefault(partition, []).append(part)
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
         self._bytes += table.nbytes
         if self._bytes >= _BUFFER_BYTES:
             yield from self.finish_bundle()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for window, tables in self._buffers.items():
-            for partition, part in _shuffle.split(_shuffle.concat(tables), 'instruction_id', self._num_partitions):
-                element = (partition, _shuffle.to_ipc(part))
+        for window, buffer in self._buffers.items():
+            slices = ((partition, _shuffle.concat(parts)) for partition, parts in buffer.items())
+            if self._spill_location is None:
+                elements: Iterator[Any] = ((partition, _shuffle.to_ipc(table)) for partition, table in slices)
+            else:
+                elements = _shuffle.write_segments(self._spill_location, slices)
+            for element in elements:
                 yield WindowedValue(element, self._timestamps[window], (window,))
         self.start_bundle()
+
+
+def _slice(address: Any) -> pa.Table:
+    """The slice that travelled, or that stayed at the address that travelled."""
+    return _shuffle.from_ipc(address) if isinstance(address, bytes) else _shuffle.read_segment(address)
 
 
 class _Merge(beam.DoFn):
@@ -145,9 +202,10 @@ class _Merge(beam.DoFn):
     def __init__(self, policies: Policies):
         self._policies = policies
 
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        _, slices = element
-        yield from _emit(_shuffle.concat(map(_shuffle.from_ipc, slices)), self._policies)
+    def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[Any]:
+        _, addresses = element
+        for output in merge(map(_slice, addresses), self._policies):
+            yield from _emit(output)
 
 
 class _Whole(beam.DoFn):
@@ -157,16 +215,34 @@ class _Whole(beam.DoFn):
         self._policies = policies
 
     def process(self, table: pa.Table) -> Iterator[Any]:
-        if not table.num_rows:
-            return
         if not is_grouped(table):
-            raise InputError('The input is long (a row is a generation), so its groups need the shuffle: shuffle=True.')
-        Metrics.counter('beam_argilla', 'rows').inc(table.num_rows)
-        yield from _emit(table, self._policies)
+            raise InputError(
+                'The input is long (a row is a generation), so its groups need the shuffle: shuffle=True. If the rows '
+                'of each group are adjacent in its file, ReadGenerations(clustered=True) can do without.'
+            )
+        yield from _emit(arrange(table, self._policies))
 
 
-def _emit(table: pa.Table, policies: Policies) -> Iterator[Any]:
-    arranged = arrange(table, policies)
+def _ids(table: pa.Table) -> pa.Table:
+    return pa.table({'instruction_id': pc.unique(table.column('instruction_id'))})
+
+
+class _OnlyOnce(beam.DoFn):
+    """(partition, slices of ids) → nothing, or an error if an id comes twice."""
+
+    def process(self, element: tuple[int, Iterable[Any]]) -> None:
+        _, addresses = element
+        counts = pc.value_counts(_shuffle.concat(map(_slice, addresses)).column('instruction_id').combine_chunks())
+        twice = counts.filter(pc.greater(counts.field('counts'), 1))
+        if len(twice):
+            raise InputError(
+                f'{len(twice)} instruction ids stand in several places of the input, such as '
+                f'{twice.field("values")[0].as_py()!r}, but their groups were said to be whole. Let them be grouped '
+                '(shuffle=True, --shuffle).'
+            )
+
+
+def _emit(arranged: Arranged) -> Iterator[Any]:
     for name, count in arranged.counts.items():
         if count:
             Metrics.counter('beam_argilla', name).inc(count)
@@ -183,57 +259,116 @@ class Arranged(NamedTuple):
     counts: dict[str, int]
 
 
+def merge(tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BYTES) -> Iterator[Arranged]:
+    """Arranges the groups of a partition that comes in slices, in bounded memory however skewed it is.
+
+    What is sure not to get into a record is refused on the way, so a group takes no more than its places.
+
+    Args:
+        tables: canonical; together all rows of each instruction id.
+        limit: bytes that may be held before they are looked through.
+    """
+    held: list[pa.Table] = []
+    too_large: set[str] = set()  # ids refused as a whole, of which more rows may come
+    size = 0
+    for table in tables:
+        if too_large:
+            late = pc.is_in(table.column('instruction_id'), value_set=pa.array(sorted(too_large), table.column(0).type))
+            overdue = table.filter(late)
+            if overdue.num_rows:
+                failed: list[FailedRecord] = []
+                for name in pc.unique(overdue.column('instruction_id')).to_pylist():
+                    part = overdue.filter(pc.equal(overdue.column('instruction_id'), name))
+                    failed += _failures(part, 'TooManyGenerations', _STILL_MORE, whole=False)
+                yield Arranged(table.slice(0, 0), failed, {})
+                table = table.filter(pc.invert(late))
+        held.append(table)
+        size += table.nbytes
+        if size > limit and policies.max_generations is not None:
+            kept = _cut(_shuffle.concat(held), policies, too_large)
+            yield Arranged(kept.table.slice(0, 0), kept.failed, kept.counts)
+            held, size = [kept.table], kept.table.nbytes
+            limit = max(limit, 2 * size)  # what is left cannot be cut: do not look again before it has doubled
+    if held:
+        yield arrange(_shuffle.concat(held), policies)
+
+
 def arrange(table: pa.Table, policies: Policies) -> Arranged:
     """Orders the rows of whole groups, merges duplicates and applies the policies.
 
     Args:
         table: canonical; all rows of each instruction id, in any order.
     """
-    failed: list[FailedRecord] = []
-    counts = {'groups': 0, 'duplicate_generations': 0, 'instruction_conflicts': 0, 'overflowing_groups': 0}
-    table = _merge_duplicates(_sorted(table), failed, counts)
-    if table.column('position').null_count < table.num_rows:
-        table = _sorted(table, first='position')
+    table, failed, counts = _cut(table, policies, set())
+    if not table.num_rows:
+        return Arranged(table, failed, counts)
     starts = group_starts(table)
     sizes = np.diff(np.append(starts, table.num_rows))
     group = np.repeat(np.arange(len(starts)), sizes)  # each row's group
-    counts['groups'] = len(starts)
+    keep: np.ndarray = np.ones(len(starts), bool)
+    counts['groups'] = counts.get('groups', 0) + len(starts)
 
-    alive: np.ndarray = np.ones(len(starts), bool)  # groups not refused as a whole
-    keep: np.ndarray = np.ones(table.num_rows, bool)
-
-    def refuse(groups: np.ndarray, error: str, message: str, limit: int = 0, first: int = 0) -> None:
-        """Refuses each group's rows from `first` (an index in the group) on, as one FailedRecord per group."""
-        for index in groups:
-            start, end = starts[index] + first, starts[index] + sizes[index]
-            part = table.slice(start, end - start)
-            external_id = part.column('instruction_id')[0].as_py()
-            texts = len(pc.unique(part.column('instruction')))
-            text = message.format(id=external_id, size=sizes[index], texts=texts, limit=limit)
-            whole = 'rows' if first else 'group'
-            failed.append(failed_rows(rows(part), 'group', error, text, external_id, whole))
-            keep[start:end] = False
-            alive[index] = first > 0
+    def refuse_groups(chosen: np.ndarray, error: str, message: str) -> None:
+        for index in chosen:
+            part = table.slice(starts[index], sizes[index])
+            failed.extend(_failures(part, error, message, whole=True, limit=policies.min_generations))
+        keep[chosen] = False
 
     instruction = table.column('instruction')
     first_text = instruction.take(pa.array(starts[group]))
     conflicting = np.unique(group[differ(instruction, first_text)])
     counts['instruction_conflicts'] = len(conflicting)
     if policies.on_conflict == 'fail':
-        refuse(conflicting, 'InstructionConflict', _CONFLICT)
+        refuse_groups(conflicting, 'InstructionConflict', _CONFLICT)
     elif len(conflicting):
         table = table.set_column(table.column_names.index('instruction'), table.schema.field('instruction'), first_text)
+    refuse_groups(np.flatnonzero((sizes < policies.min_generations) & keep), 'TooFewGenerations', _TOO_FEW)
+    return Arranged(table if keep.all() else table.filter(pa.array(keep[group])), failed, counts)
 
-    least, most = policies.min_generations, policies.max_generations
-    refuse(np.flatnonzero((sizes < least) & alive), 'TooFewGenerations', _TOO_FEW, least)
-    if most is not None:
-        many = np.flatnonzero((sizes > most) & alive)
+
+def _cut(table: pa.Table, policies: Policies, too_large: set[str]) -> Arranged:
+    """In order, without duplicates, and without what is over `max_generations`.
+
+    Right for a part of the rows as well: more rows can only push a generation further back, never forward.
+    """
+    failed: list[FailedRecord] = []
+    counts: dict[str, int] = {}
+    table = _merge_duplicates(_sorted(table), failed, counts)
+    if table.column('position').null_count < table.num_rows:
+        table = _sorted(table, first='position')
+    most = policies.max_generations
+    if most is None or not table.num_rows:
+        return Arranged(table, failed, counts)
+    starts = group_starts(table)
+    sizes = np.diff(np.append(starts, table.num_rows))
+    many = np.flatnonzero(sizes > most)
+    keep: np.ndarray = np.ones(table.num_rows, bool)
+    truncate = policies.overflow == 'truncate'
+    for index in many:
+        start, end = starts[index] + (most if truncate else 0), starts[index] + sizes[index]
+        part = table.slice(start, end - start)
+        message = _TRUNCATED if truncate else _OVERFLOW
+        failed += _failures(part, 'TooManyGenerations', message, not truncate, int(sizes[index]), most)
+        keep[start:end] = False
+        if not truncate:
+            too_large.add(part.column('instruction_id')[0].as_py())
+    if len(many):
         counts['overflowing_groups'] = len(many)
-        if policies.overflow == 'truncate':
-            refuse(many, 'TooManyGenerations', _TRUNCATED, most, first=most)
-        else:
-            refuse(many, 'TooManyGenerations', _OVERFLOW, most)
-    return Arranged(table if keep.all() else table.filter(pa.array(keep)), failed, counts)
+        counts['groups'] = 0 if truncate else len(many)
+        table = table.filter(pa.array(keep))
+    return Arranged(table, failed, counts)
+
+
+def _failures(
+    part: pa.Table, error: str, message: str, whole: bool, size: int | None = None, limit: int = 0
+) -> Iterator[FailedRecord]:
+    """FailedRecords of the rows of one group (or a part of it), in parts that a person can open."""
+    external_id = part.column('instruction_id')[0].as_py()
+    texts = len(pc.unique(part.column('instruction')))
+    text = message.format(id=external_id, size=size or part.num_rows, texts=texts, limit=limit)
+    key = 'group' if whole and part.num_rows <= _ROWS_IN_A_FAILURE else 'rows'
+    for start in range(0, part.num_rows, _ROWS_IN_A_FAILURE):
+        yield failed_rows(rows(part.slice(start, _ROWS_IN_A_FAILURE)), 'group', error, text, external_id, key)
 
 
 _CONFLICT = (
@@ -246,6 +381,7 @@ _OVERFLOW = (
     "or keep the first {limit} (overflow='truncate', --overflow truncate)."
 )
 _TRUNCATED = 'Cut off: instruction id {id!r} has {size} generations, but a record has places for {limit}.'
+_STILL_MORE = 'Instruction id {id!r} has more generations than a record has places for: here are {size} of them.'
 _DUPLICATE = (
     'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales: '
     'the one that comes first in order was kept. Keep one in the input.'

@@ -100,7 +100,7 @@ class WriteToArgilla(beam.PTransform):
         workspace: name of the workspace.
         columns: what the input calls its columns; needed unless the input comes from `ReadGenerations`.
         on_conflict, overflow, min_generations: see `Policies`.
-        num_partitions, shuffle: see `GroupGenerations`.
+        num_partitions, spill_location, shuffle: see `GroupGenerations`.
         create_workspace: create the workspace if it does not exist (only owners may).
         sink: options of `WriteRecords` by name.
 
@@ -119,7 +119,8 @@ class WriteToArgilla(beam.PTransform):
         on_conflict: str = 'fail',
         overflow: str = 'fail',
         min_generations: int = 1,
-        num_partitions: int = 64,
+        num_partitions: int | None = None,
+        spill_location: str | None = None,
         shuffle: bool | None = None,
         create_workspace: bool = False,
         **sink: Any,
@@ -128,7 +129,7 @@ class WriteToArgilla(beam.PTransform):
         self.columns = columns
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)
-        self.group = functools.partial(GroupGenerations, policies, num_partitions, shuffle)
+        self.group = functools.partial(GroupGenerations, policies, num_partitions, spill_location, shuffle)
         self.write = WriteRecords(
             dataset,
             connection=connection,

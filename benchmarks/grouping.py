@@ -82,8 +82,17 @@ def plain(pattern: str) -> Callable[[], int]:
     return lambda: _run(p)
 
 
-def memory(pattern: str, **options) -> Callable[[], int]:
+def memory(pattern: str) -> Callable[[], int]:
     """This package, shuffling in the runner's memory."""
+    return _ours(pattern, None)
+
+
+def spilled(pattern: str) -> Callable[[], int]:
+    """This package, shuffling through files."""
+    return _ours(pattern, os.path.join(os.path.dirname(pattern), 'spill'))
+
+
+def _ours(pattern: str, spill_location: str | None) -> Callable[[], int]:
     import apache_beam as beam
     from apache_beam.metrics import Metrics
 
@@ -102,7 +111,8 @@ def memory(pattern: str, **options) -> Callable[[], int]:
 
     p = beam.Pipeline(runner=RUNNER)
     columns = ba.Columns(instruction_id='instruction_id')
-    groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(ba.Policies(), **options)
+    grouping = ba.GroupGenerations(spill_location=spill_location)
+    groups = p | ba.ReadGenerations(pattern, columns) | grouping
     _ = groups | ba.BuildRecords(task) | beam.ParDo(Encode())
     return lambda: _run(p)
 
@@ -137,7 +147,12 @@ def polars(pattern: str) -> Callable[[], int]:
     return run
 
 
-CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {'plain': plain, 'memory': memory, 'polars': polars}
+CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
+    'plain': plain,
+    'memory': memory,
+    'spilled': spilled,
+    'polars': polars,
+}
 
 
 def measure(name: str, pattern: str) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,9 +56,10 @@ def pipeline() -> Iterator[beam.Pipeline]:
         yield p
 
 
-def counters(result: Any) -> dict[str, int]:
-    return {
-        m.key.metric.name: m.committed
-        for m in result.metrics().query()['counters']
-        if m.key.metric.namespace == 'beam_argilla'
-    }
+def counters(result: Any) -> Counter[str]:
+    """The package's counters by name, over all steps."""
+    counts: Counter[str] = Counter()
+    for metric in result.metrics().query()['counters']:
+        if metric.key.metric.namespace == 'beam_argilla':
+            counts[metric.key.metric.name] += metric.committed
+    return counts

@@ -158,12 +158,19 @@ def test_groups_stay_within_their_windows():
         assert_that(sizes, equal_to([(f'i{g:04d}', 2, start) for g in range(3) for start in (0, 10)]))
 
 
-def test_wide_input_is_not_shuffled_and_long_input_must_be():
+def test_groups_that_are_whole_need_no_shuffle_but_must_be_whole():
     wide = pa.table({'instruction': ['a', 'b'], 'generations': [['x', 'y'], ['z']]})
     with pipeline() as p:
         groups = p | beam.Create([wide]) | ba.FormatGenerations() | ba.GroupGenerations(shuffle=False)
-        assert 'GroupByKey' not in str(p.to_runner_api().components.transforms)
         assert_that(groups | beam.Map(lambda t: t.column('generation').to_pylist()), equal_to([['x', 'y', 'z']]))
+
+    twice = pa.table({'instruction': ['c', 'b'], 'generations': [['x'], ['other']]})
+    with pytest.raises(InputError, match=r'1 instruction ids stand in several places.*shuffle=True'), pipeline() as p:
+        _ = p | beam.Create([wide, twice]) | ba.FormatGenerations() | ba.GroupGenerations(shuffle=False)
+    with pipeline() as p:  # with a shuffle, they are one group
+        groups = p | beam.Create([wide, twice]) | ba.FormatGenerations() | ba.GroupGenerations()
+        sizes = groups | beam.FlatMap(ids_and_sizes) | beam.Map(lambda x: x[1])
+        assert_that(sizes, equal_to([2, 2, 1]))
 
     with pytest.raises(InputError, match='shuffle=True'), pipeline() as p:
         long = to_canonical(pa.Table.from_pylist(rows(1)), COLUMNS).table
