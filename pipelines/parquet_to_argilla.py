@@ -15,7 +15,9 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     )
     g = p.add_argument_group('what is read')
     g.add_argument('--input', action='append', metavar='PATTERN', help='Parquet files; repeatable')
+    g.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
+    g.add_argument('--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column')
     g.add_argument('--retry_failed', metavar='PREFIX', help='files that an earlier run wrote to --failed')
     g.add_argument('--instruction_column', default='instruction', metavar='NAME')
     g.add_argument(
@@ -76,6 +80,11 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument('--on_conflict', choices=['fail', 'first'], default='fail', help='one id has different instructions')
     g.add_argument('--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places')
     g.add_argument('--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer')
+    g.add_argument(
+        '--spill_location', metavar='DIR', help='where rows wait for their groups (local runs: a temporary one)'
+    )
+    g.add_argument('--num_partitions', type=int, metavar='N', help='default: from the size of the input')
+    g.add_argument('--shuffle', action='store_true', help='group wide input too, where ids come more than once')
     g.add_argument('--namespace', metavar='TEXT', help='goes before every external id')
     g.add_argument('--ratings', metavar='1,2,3', default='1,2,3,4,5', help='the scale (default: %(default)s)')
     g.add_argument('--agent', metavar='TEXT', help='who gave the ratings, if no column says so')
@@ -210,8 +219,12 @@ class Job:
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
 
 
-def prepare(argv: Sequence[str] | None) -> tuple[Job, beam.Pipeline]:
+def prepare(argv: Sequence[str] | None, scratch: str) -> tuple[Job, beam.Pipeline]:
     """Reads the options, builds the pipeline, and looks at the input and the server, before any data is read.
+
+    Args:
+        argv: the command line.
+        scratch: a local directory for rows that wait for their groups.
 
     Raises:
         ValueError, TypeError, BeamArgillaError: a mistake in the options, or something that they name is not there.
@@ -227,7 +240,11 @@ def prepare(argv: Sequence[str] | None) -> tuple[Job, beam.Pipeline]:
     if local:
         runner.runner = LOCAL_RUNNER
     columns = columns_of(args)
-    read = ba.ReadGenerations(args.input, columns) if args.input else None
+    read = None
+    if args.input:
+        read = ba.ReadGenerations(args.input, columns, clustered=args.clustered, on_bad_file=args.on_bad_file)
+    if local and args.spill_location is None:
+        args.spill_location = scratch
     types = metadata_types(read.schema) if read else {}
     task = task_of(args, types)
     dataset = find_dataset(args, connection) if connection is not None and local else None
@@ -265,9 +282,11 @@ def build(p: beam.Pipeline, job: Job) -> None:
         tables.append(again['tables'])
         records.append(again['records'])
     policies = ba.Policies(args.on_conflict, task.max_generations, args.overflow, args.min_generations)
+    shuffle = True if args.shuffle or len(tables) > 1 else None
+    group = ba.GroupGenerations(policies, args.num_partitions, args.spill_location, shuffle)
     records.append(
         (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
-        | 'Group' >> ba.GroupGenerations(policies).with_error_handler(handler)
+        | 'Group' >> group.with_error_handler(handler)
         | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
     )
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
@@ -389,21 +408,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_quiet)
-    try:
-        job, p = prepare(argv)
-    except (ValueError, TypeError, errors.BeamArgillaError) as e:
-        print(f'error: {e}', file=sys.stderr)
-        return 2
-    try:
-        return run(job, p)
-    except Exception as e:
-        explained = explain(e)
-        if explained is None:
-            raise
-        kind, message = explained
-        print(f'error: {message}', file=sys.stderr)
-        return 1 if issubclass(kind, errors.RefusedError) else 2
+    with tempfile.TemporaryDirectory(prefix='beam-argilla-') as scratch:
+        try:
+            job, p = prepare(argv, scratch)
+        except (ValueError, TypeError, errors.BeamArgillaError) as e:
+            print(f'error: {e}', file=sys.stderr)
+            return 2
+        try:
+            return run(job, p)
+        except Exception as e:
+            explained = explain(e)
+            if explained is None:
+                raise
+            kind, message = explained
+            print(f'error: {message}', file=sys.stderr)
+            return 1 if issubclass(kind, errors.RefusedError) else 2
 
 
 if __name__ == '__main__':
+    # Ended by SIGTERM, too, it removes its temporary files.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

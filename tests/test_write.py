@@ -321,7 +321,7 @@ def test_a_record_that_the_server_refuses_costs_itself_and_not_its_batch(connect
 
 BAD = [
     {**rows(1)[0], 'generation': None},
-    *rows(3)[4:],
+    *rows(3)[5:],
     {**rows(3)[4], 'instruction': 'conflicting', 'generation': '?'},
 ]
 
@@ -362,7 +362,7 @@ def test_failed_records_can_be_written_as_json_lines(connection, tmp_path):
     lines = [json.loads(line) for f in tmp_path.glob('failed*') for line in f.read_text().splitlines()]
     by_error = {line['error']: line for line in lines}
     assert by_error['NullGeneration']['data']['input'][0]['instruction'] == 'What is 0 plus one?'
-    assert len(by_error['InstructionConflict']['data']['group']) == 5
+    assert len(by_error['InstructionConflict']['data']['group']) == 4
 
 
 def test_a_missing_workspace_is_an_error_that_lists_those_there_are(connection, api):
