@@ -106,11 +106,14 @@ class Encoder:
 
     def __init__(self, settings: DatasetSettings, question_ids: Mapping[str, str] | None = None):
         self._fields = {f['name']: f['settings']['type'] for f in settings.fields}
-        self._required = [f['name'] for f in settings.fields if f['required']]
+        self._required = {f['name'] for f in settings.fields if f['required']}
+        self._text_alone = set(self._fields.values()) == {'text'}
         self._questions = {q['name']: _value_check(q['settings']) for q in settings.questions}
         self._metadata = {m['name']: _METADATA_CHECKS[m['settings']['type']] for m in settings.metadata}
         self._extra_metadata = settings.allow_extra_metadata
         self._ids = question_ids or {name: name for name in self._questions}
+        # Ratings repeat: what was found right once is not looked at again.
+        self._seen: dict[Suggestion, dict[str, Any]] = {}
 
     def encode(self, record: Record) -> bytes:
         """The record's JSON.
@@ -143,7 +146,14 @@ class Encoder:
             raise InvalidRecordError('ExternalId', f'The external id is longer than {MAX_TERM_BYTES:,} bytes')
 
     def _check_fields(self, fields: Mapping[str, Any]) -> None:
-        for name in self._required:
+        names = fields.keys()
+        if (
+            self._text_alone
+            and self._required <= names <= self._fields.keys()
+            and {*map(type, fields.values())} == {str}
+        ):
+            return
+        for name in sorted(self._required):
             if fields.get(name) is None:
                 raise InvalidRecordError('MissingField', f'The required field {name!r} has no value')
         for name, value in fields.items():
@@ -170,23 +180,36 @@ class Encoder:
                 raise InvalidRecordError('MetadataValue', f'Metadata {name!r} {problem}')
 
     def _suggestions(self, suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
-        out: dict[str, dict[str, Any]] = {}
-        for question, value, agent, score, kind in suggestions:
-            check = self._questions.get(question)
-            if check is None:
-                known = list(self._questions)
-                raise InvalidRecordError('UnknownQuestion', f'The dataset has no question {question!r}; it has {known}')
-            if question in out:
-                raise InvalidRecordError('SuggestionTwice', f'Question {question!r} has two suggestions')
-            problem = check(value) or _agent_problem(agent) or _score_problem(score) or _type_problem(kind)
-            if problem:
-                raise InvalidRecordError('SuggestionValue', f'The suggestion for {question!r} {problem}')
-            item = {'question_id': self._ids[question], 'value': value}
-            for key, optional in (('agent', agent), ('score', score), ('type', kind)):
-                if optional is not None:
-                    item[key] = optional
-            out[question] = item
-        return list(out.values())
+        items = []
+        for suggestion in suggestions:
+            repeats = type(suggestion.value) is int
+            item = self._seen.get(suggestion) if repeats else None
+            if item is None:
+                item = self._suggestion(suggestion)
+                if repeats:
+                    self._seen[suggestion] = item
+            items.append(item)
+        if len({s.question for s in suggestions}) < len(items):
+            twice = next(
+                s.question for i, s in enumerate(suggestions) if s.question in {t.question for t in suggestions[:i]}
+            )
+            raise InvalidRecordError('SuggestionTwice', f'Question {twice!r} has two suggestions')
+        return items
+
+    def _suggestion(self, suggestion: Suggestion) -> dict[str, Any]:
+        question, value, agent, score, kind = suggestion
+        check = self._questions.get(question)
+        if check is None:
+            known = list(self._questions)
+            raise InvalidRecordError('UnknownQuestion', f'The dataset has no question {question!r}; it has {known}')
+        problem = check(value) or _agent_problem(agent) or _score_problem(score) or _type_problem(kind)
+        if problem:
+            raise InvalidRecordError('SuggestionValue', f'The suggestion for {question!r} {problem}')
+        item = {'question_id': self._ids[question], 'value': value}
+        for key, optional in (('agent', agent), ('score', score), ('type', kind)):
+            if optional is not None:
+                item[key] = optional
+        return item
 
 
 Check = Callable[[Any], str | None]  # what is wrong with a value, None if nothing

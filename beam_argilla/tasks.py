@@ -197,8 +197,9 @@ class Preference:
             table.column(c).to_pylist()
             for c in ('instruction_id', 'instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent')
         )
-        metadata = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        kept = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
         names = [f'generations-{i}' for i in range(self.num_generations)]
+        questions = [(f'{name}-rating', f'{name}-rationale') for name in names]
         # A column has few different ratings and agents: each is looked at once.
         values = {text: parse_rating(text) for text in set(ratings) if text is not None}
         constant = agent_name(self.agent)
@@ -216,26 +217,28 @@ class Preference:
             suggestions: list[Suggestion] = []
             warnings: list[str] = []
             if self.suggestions:
-                for name, row in zip(names, range(start, end), strict=False):
-                    rating, rationale, agent = ratings[row], rationales[row], who[agents[row]]
+                for row, (rating_question, rationale_question) in zip(range(start, end), questions, strict=False):
+                    rating, rationale = ratings[row], rationales[row]
                     if rating is not None:
                         value = values[rating]
                         if value in self.ratings:
-                            suggestions.append(Suggestion(f'{name}-rating', value, agent))
+                            suggestions.append(Suggestion(rating_question, value, who[agents[row]]))
                         else:
                             scale = ', '.join(map(str, self.ratings))
-                            warnings.append(f'rating {rating!r} of {name} is not one of {scale}: not suggested')
+                            warnings.append(
+                                f'rating {rating!r} of {names[row - start]} is not one of {scale}: not suggested'
+                            )
                     if rationale is not None:
-                        suggestions.append(Suggestion(f'{name}-rationale', rationale, agent))
-            values_of = {}
+                        suggestions.append(Suggestion(rationale_question, rationale, who[agents[row]]))
+            metadata = {}
             if self.model_names:
                 pairs = zip(names, models[start:end], strict=False)
-                values_of = {f'{name}-model': model for name, model in pairs if model is not None}
-            for m, column in metadata:
+                metadata = {f'{name}-model': model for name, model in pairs if model is not None}
+            for m, column in kept:
                 value = _metadata_value(m, column[start:end], warnings)
                 if value is not None:
-                    values_of[m.column] = value
-            yield Record(external_id(group, self.namespace), fields, tuple(suggestions), values_of, tuple(warnings))
+                    metadata[m.column] = value
+            yield Record(external_id(group, self.namespace), fields, tuple(suggestions), metadata, tuple(warnings))
 
 
 def parse_rating(text: str) -> int | None:

@@ -30,7 +30,8 @@ from beam_argilla.errors import (
     ServerUnavailableError,
     WorkspaceNotFoundError,
 )
-from tests.samples import COLUMNS, counters, pipeline, rows, unique
+from beam_argilla.grouping import arrange
+from tests.samples import COLUMNS, canonical, counters, pipeline, rows, unique
 
 PATIENCE = ba.RetryPolicy(limit=5)
 
@@ -157,6 +158,48 @@ def test_the_default_datasets_are_distilabels_to_the_letter(connection, api, sdk
         name=theirs, workspace='default', settings=rg.Settings(fields=fields, questions=questions), client=sdk
     ).create()
     assert settings_of(api, ours) == settings_of(api, theirs)
+
+
+@pytest.mark.parametrize(
+    'task', [ba.Preference(4, metadata=['topic'], agent='judge'), ba.TextGeneration(metadata=['topic'])]
+)
+def test_what_is_sent_is_what_the_sdk_would_send(connection, sdk, monkeypatch, task):
+    """Field by field, of the JSON that goes over the wire."""
+    columns = ba.Columns(instruction_id='instruction_id', metadata=['topic'])
+    name = unique('wire')
+    sent: dict[str, list[dict[str, Any]]] = {'ours': [], 'theirs': []}
+    send = httpx.Client.send
+
+    def spy(self, request, **kwargs):
+        if request.url.path.endswith('/records/bulk'):
+            sent['theirs' if self is sdk.http_client else 'ours'] += json.loads(request.content)['items']
+        return send(self, request, **kwargs)
+
+    monkeypatch.setattr(httpx.Client, 'send', spy)
+    write(connection, name, rows(3), task, columns=columns)
+    table = arrange(canonical(rows(3), columns), ba.Policies()).table
+    sdk.datasets(name).records.log(
+        [
+            rg.Record(
+                id=r.external_id,
+                fields=dict(r.fields),
+                metadata=dict(r.metadata),
+                suggestions=[rg.Suggestion(s.question, s.value, agent=s.agent) for s in r.suggestions],
+            )
+            for r in task.records(table)
+        ]
+    )
+
+    def plain(item):
+        """Without what the SDK writes where it has nothing to say."""
+        suggestions = [{k: v for k, v in s.items() if v is not None} for s in item['suggestions']]
+        suggestions = [{k: v for k, v in s.items() if k not in ('id', 'question_name')} for s in suggestions]
+        empty = {k for k in ('id', 'responses', 'vectors') if not item.get(k)} | {'status', 'inserted_at', 'updated_at'}
+        return {k: v for k, v in item.items() if k not in empty} | {'suggestions': suggestions}
+
+    ours, theirs = ({i['external_id']: plain(i) for i in sent[who]} for who in ('ours', 'theirs'))
+    assert len(ours) in (3, 12)
+    assert ours == theirs
 
 
 def test_options_of_a_task_reach_the_dataset(connection, api):
