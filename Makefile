@@ -27,7 +27,8 @@ lint: venv
 	$(PY) -m mypy
 
 bench: venv
-	$(PY) -m benchmarks.grouping
+	$(PY) -m benchmarks.grouping --rows 200000 2000000
+	$(PY) -m benchmarks.sink
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info
