@@ -1,6 +1,7 @@
 """An Apache Beam connector for Argilla: LLM generations, grouped into records that people annotate, at any scale."""
 
 from beam_argilla._client import RetryPolicy as RetryPolicy
+from beam_argilla._sink import Bounds as Bounds
 from beam_argilla._sink import WriteRecordsFn as WriteRecordsFn
 from beam_argilla._sink import WrittenRecord as WrittenRecord
 from beam_argilla.connection import ArgillaConnection as ArgillaConnection

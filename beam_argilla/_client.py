@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import msgspec
@@ -32,6 +32,7 @@ from beam_argilla.errors import (
     NotArgillaError,
     PermissionDeniedError,
     RejectedBatchError,
+    RequestError,
     ServerUnavailableError,
     TransientError,
     WorkspaceNotFoundError,
@@ -48,8 +49,11 @@ MAX_ITEMS = 500  # the server's own limit on records in a request
 MAX_LISTED = 1000  # and on records in an answer
 _MAX_DELETED = 100  # and on suggestions that one request removes
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-# A 500 may be a passing lock or the batch itself; after this many in a row it is taken to be the batch.
+# A 500 may be a passing lock, the server's trouble, or the batch itself. After this many in a row, several records are
+# tried in smaller batches; a single one is to blame if others get through meanwhile, ...
 _SAME_BATCH_500S = 4
+# ... or, after so many (about a minute with the default delays), if the server is otherwise well.
+_SAME_RECORD_500S = 8
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,13 @@ class Client:
         self._secrets = [v for v in headers.values() if len(v) > 3]
         self._url = connection.api_url
         self._retry = retry or RetryPolicy()
+        self._last_upsert = float('-inf')  # when the last one succeeded
         self._http = httpx.Client(
             base_url=f'{connection.api_url}/api/v1',
             headers={**headers, 'Content-Type': 'application/json'},
             timeout=connection.timeout,
-            verify=connection.api_url.startswith('https:'),  # loading the certificates takes longer than a small job
+            verify=urlsplit(connection.api_url).scheme
+            == 'https',  # loading the certificates takes longer than a small job
             # Retries belong to `_retried`; idle connections are dropped before usual servers drop them (5 s and more).
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
         )
@@ -248,7 +254,9 @@ class Client:
                 raise PermissionDeniedError(
                     f'Dataset {name!r} exists in workspace {workspace!r} of {self._url}, but the API key cannot see it.'
                 )
-        if found['status'] != 'ready' and settings is not None:
+        if found['status'] != 'ready':
+            if settings is None:
+                raise DatasetNotFoundError(f'Dataset {name!r} in workspace {workspace!r} is a draft: publish it first.')
             self._complete(found['id'], settings)
         dataset = self.dataset(found['id'])
         check_differences(name, workspace, settings, dataset)
@@ -348,7 +356,8 @@ class Client:
         path = f'/datasets/{dataset_id}/records/bulk'
         body = b'{"items":[' + b','.join(items) + b']}'
         decode = _WITH if with_suggestions else _WITHOUT
-        answer = self._retried('PUT', path, observe, same_batch=True, decode=decode, content=body)
+        answer = self._retried('PUT', path, observe, batch=len(items), decode=decode, content=body)
+        self._last_upsert = time.monotonic()
         # Rows say when they were inserted, by the server's clock; so does the answer's Date, to the second. What was
         # inserted since we first sent the batch is new, also if that answer was lost and this is the second try's.
         sent = (answer.date or datetime.now(timezone.utc)) - timedelta(seconds=time.monotonic() - started + 1)
@@ -386,7 +395,7 @@ class Client:
         method: str,
         path: str,
         observe: Callable[[Attempt], None] = _ignore,
-        same_batch: bool = False,
+        batch: int = 0,
         decode: Callable[[bytes], Any] = orjson.loads,
         **request: Any,
     ) -> Answer:
@@ -400,7 +409,7 @@ class Client:
             except TransientError as e:
                 now = time.monotonic()
                 failures_500 = failures_500 + 1 if e.status == 500 else 0
-                if same_batch and failures_500 >= _SAME_BATCH_500S:
+                if batch and self._is_to_blame(batch, failures_500, started):
                     raise RejectedBatchError(f'{e} ({failures_500} times in a row)', 500) from e
                 wait = max(delay, e.retry_after or 0.0)
                 if now - started + wait > self._retry.limit:
@@ -415,9 +424,27 @@ class Client:
                 return answer
         raise AssertionError('delays have no end')
 
+    def _is_to_blame(self, batch: int, failures: int, started: float) -> bool:
+        """Whether so many 500s in a row are due to the batch of so many records, rather than the server's trouble."""
+        if failures < _SAME_BATCH_500S:
+            return False
+        if batch > 1 or self._last_upsert > started:
+            return True
+        if failures < _SAME_RECORD_500S:
+            return False
+        try:
+            self._send('GET', '/me', orjson.loads)  # asks the database
+        except RequestError:
+            return False
+        return True
+
     def _send(self, method: str, path: str, decode: Callable[[bytes], Any], **request: Any) -> Answer:
         try:
             response = self._http.request(method, path, **request)
+        except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
+            raise NotArgillaError(
+                f'No HTTP request can be made to {self._url}: check the address and headers.'
+            ) from None
         except httpx.TransportError as e:  # connect, read, write, pool, time-out, protocol
             cause = type(e).__name__
             raise TransientError(self._clean(f'{method} {self._url}: {cause}: {e}'), cause) from e
@@ -523,6 +550,7 @@ def _retry_after(value: str | None) -> float | None:
 
 def _http_date(value: str | None) -> datetime | None:
     try:
-        return parsedate_to_datetime(value) if value else None
+        date = parsedate_to_datetime(value) if value else None
     except ValueError:
         return None
+    return date.replace(tzinfo=timezone.utc) if date is not None and date.tzinfo is None else date

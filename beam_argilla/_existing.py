@@ -60,18 +60,19 @@ class Distinct(beam.PTransform):
         dataset: side input.
         existing: PCollection of (external id, record id, Fingerprint); None: send all.
         replace: whether suggestions that only the server has make a difference.
-        num_shards: the most workers that can go on from here side by side.
     """
 
-    def __init__(self, dataset: beam.PCollection, existing: beam.PCollection | None, replace: bool, num_shards: int):
+    # A worker holds one shard: of 10⁷ records of 4 kB, 10 MB.
+    NUM_SHARDS = 4096
+
+    def __init__(self, dataset: beam.PCollection, existing: beam.PCollection | None, replace: bool):
         super().__init__()
         self._dataset = dataset
         self._existing = existing
         self._replace = replace
-        self._num_shards = num_shards
 
     def expand(self, records: beam.PCollection) -> Any:
-        n = self._num_shards
+        n = self.NUM_SHARDS
         sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
         if self._existing is not None:
             sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))

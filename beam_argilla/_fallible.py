@@ -25,13 +25,21 @@ class Fallible(beam.PTransform):
         self._error_handler = error_handler
         return self
 
-    def refuse(self, failed: beam.PCollection) -> None:
-        """Routes a PCollection of FailedRecords."""
+    def refuse(self, failed: beam.PCollection, output: beam.PCollection | None = None) -> None:
+        """Routes a PCollection of FailedRecords.
+
+        Args:
+            failed: what was refused.
+            output: what was not; a later transform that has a failed output of its own may take `failed` over from it.
+        """
         failed.element_type = FailedRecord
-        if self._error_handler is None:
-            _ = failed | 'Fail on refused' >> beam.ParDo(Refused())
-        else:
+        if self._error_handler is not None:
             self._error_handler.add_error_pcollection(failed)
+            return
+        guard = beam.ParDo(Refused())
+        _ = failed | 'Fail on refused' >> guard
+        if output is not None:
+            output.refused_before = (failed, guard)
 
 
 class Collect:
@@ -42,6 +50,13 @@ class Collect:
 
     def add_error_pcollection(self, pcoll: beam.PCollection) -> None:
         self.pcollections.append(pcoll)
+
+    def take_over(self, output: beam.PCollection) -> None:
+        """Takes what was refused on the way to `output`, so that it fails the pipeline no longer by itself."""
+        if hasattr(output, 'refused_before'):
+            failed, guard = output.refused_before
+            guard.fn.armed = False
+            self.pcollections.append(failed)
 
 
 class Refused(beam.DoFn):

@@ -19,7 +19,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_argilla.errors import JobError
-from beam_argilla.generations import METADATA_PREFIX, TEXT, GenerationTable
+from beam_argilla.generations import GenerationTable
 
 # Runners copy what they shuffle several times: on the local one, shrinking 200,000 rows (280 MB) with zstd made reading
 # and grouping them 1.9 times faster than leaving them as they are, and 1.2 times faster than lz4. Spilled, it costs
@@ -44,22 +44,6 @@ def split(table: pa.Table, key: str, num_partitions: int) -> Iterator[tuple[int,
     for partition in np.flatnonzero(np.diff(bounds)):
         start, end = bounds[partition], bounds[partition + 1]
         yield int(partition), table.slice(int(start), int(end - start))
-
-
-def concat(tables: Iterable[pa.Table]) -> pa.Table:
-    """One table of canonical tables. Metadata columns whose types do not agree become text."""
-    tables = list(tables)
-    try:
-        return pa.concat_tables(tables, promote_options='permissive')
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        return pa.concat_tables([_metadata_as_text(t) for t in tables], promote_options='permissive')
-
-
-def _metadata_as_text(table: pa.Table) -> pa.Table:
-    for index, name in enumerate(table.column_names):
-        if name.startswith(METADATA_PREFIX) and not pa.types.is_large_list(table.column(name).type):
-            table = table.set_column(index, name, table.column(name).cast(TEXT))
-    return table
 
 
 def to_ipc(table: pa.Table) -> bytes:

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from beam_argilla._flow import FlowControl
 from beam_argilla.connection import ArgillaConnection
 from beam_argilla.errors import DatasetDiffersError, InvalidRecordsError, RejectedBatchError
 from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_record
+from beam_argilla.settings import differences
 
 _LOGGER = logging.getLogger(__name__)
 NAMESPACE = 'beam_argilla'  # of all metrics
@@ -54,12 +55,12 @@ coders.registry.register_coder(WrittenRecord, coders.RowCoder)
 
 
 class Bounds(NamedTuple):
-    """What a request may hold, and how many there may be at a time; see `WriteRecords`."""
+    """What a request may hold, and how many there may be at a time per worker; see `WriteRecords`."""
 
-    max_records: int
-    max_bytes: int
-    max_suggestions: int
-    max_in_flight: int
+    max_records: int = MAX_ITEMS
+    max_bytes: int = 8 << 20
+    max_suggestions: int = 2_000
+    max_in_flight: int = 32
 
 
 class _Pending(NamedTuple):
@@ -88,26 +89,30 @@ class _Sender:
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, bounds: Bounds):
         self.client = Client(connection, retry)
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
-        self._pool = ThreadPoolExecutor(bounds.max_in_flight, 'argilla')
         self._warned = float('-inf')
         self._lock = threading.Lock()
 
     def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
-        """Sends the batch as soon as flow control has room for it."""
-        self.flow.acquire()
-        try:
-            return self._pool.submit(self._write, dataset, batch, replace)
-        except BaseException:
-            self.flow.release()
-            raise
+        """Sends the batch as soon as flow control has room for it.
 
-    def _write(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> _Report:
+        In a daemon thread of its own, not in a pool, whose threads Python would wait for: a job that has failed shall
+        not go on for as long as a request may be retried.
+        """
+        self.flow.acquire()
+        future: Future[_Report] = Future()
+        threading.Thread(target=self._write, args=(future, dataset, batch, replace), daemon=True).start()
+        return future
+
+    def _write(self, future: Future[_Report], dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> None:
         report = _Report()
         try:
             self._write_batch(dataset, batch, replace, report)
+        except BaseException as e:
+            future.set_exception(e)
+        else:
+            future.set_result(report)
         finally:
             self.flow.release()
-        return report
 
     def _write_batch(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report) -> None:
         """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""
@@ -152,10 +157,12 @@ class _Sender:
     def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
         """The encoder has checked every record, so a refusal may mean that somebody changed the dataset meanwhile."""
         now = self.client.dataset(dataset.id)
-        if (now.question_ids, now.settings) != (dataset.question_ids, dataset.settings):
+        changes = differences(dataset.settings, now.settings) + differences(now.settings, dataset.settings)
+        if now.question_ids != dataset.question_ids or changes:
             raise DatasetDiffersError(
                 f"The dataset's settings were changed while the job ran ({error}). Run the job again: what was written "
-                'is there, and writing it again changes nothing.'
+                'is there, and writing it again changes nothing.',
+                changes,
             )
 
     def _warn(self, attempt: Attempt) -> None:
@@ -190,8 +197,15 @@ class WriteRecordsFn(beam.DoFn):
         ValueError: a bound out of its range.
     """
 
-    def __init__(self, connection: ArgillaConnection, bounds: Bounds, retry: RetryPolicy, replace: bool):
+    def __init__(
+        self,
+        connection: ArgillaConnection,
+        bounds: Bounds | None = None,
+        retry: RetryPolicy | None = None,
+        replace: bool = False,
+    ):
         super().__init__()
+        bounds = bounds or Bounds()
         for name, value in bounds._asdict().items():
             most = MAX_ITEMS if name == 'max_records' else value
             if not 1 <= value <= most:
@@ -199,7 +213,7 @@ class WriteRecordsFn(beam.DoFn):
                 raise ValueError(f'{name}={value}: it must be {expected}')
         self._connection = connection
         self._bounds = bounds
-        self._retry = retry
+        self._retry = retry or RetryPolicy()
         self._replace = replace
         self._shared = Shared()
 

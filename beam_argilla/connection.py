@@ -79,7 +79,7 @@ class ArgillaConnection:
             )
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')
-        object.__setattr__(self, 'api_url', self.api_url.rstrip('/'))
+        object.__setattr__(self, 'api_url', parts._replace(scheme=parts.scheme).geturl().rstrip('/'))
 
     def resolve(self) -> dict[str, str]:
         """The HTTP headers of every request, secrets included. For the worker alone.
@@ -88,5 +88,12 @@ class ArgillaConnection:
             JobError: a secret is not there.
         """
         key = self.api_key or EnvironmentSecret(self.api_key_env)
-        headers = {n: v.get_str() if isinstance(v, Secret) else v for n, v in self.headers.items()}
-        return {**headers, 'X-Argilla-Api-Key': key.get_str().strip()}
+        headers: dict[str, str | Secret] = {**self.headers, 'X-Argilla-Api-Key': key}
+        return {name: _header_value(name, value) for name, value in headers.items()}
+
+
+def _header_value(name: str, value: str | Secret) -> str:
+    text = (value.get_str() if isinstance(value, Secret) else value).strip()  # files end in a newline
+    if not (text.isascii() and text.isprintable()):
+        raise JobError(f'The value of the HTTP header {name} has characters that no header may have. Check the secret.')
+    return text

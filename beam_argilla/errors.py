@@ -17,6 +17,10 @@ class InputError(BeamArgillaError):
     """The input cannot be used as it was described: no files, a missing column, a type that no text can be made of."""
 
 
+class BrokenPromiseError(InputError):
+    """The input is not what it was said to be: not clustered, or an id in several places."""
+
+
 class RefusedError(BeamArgillaError):
     """A row or record was refused and nobody consumes the failed output, so the pipeline stops."""
 
@@ -77,6 +81,9 @@ class TransientError(RequestError):
         super().__init__(message, status)
         self.cause = cause
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple:
+        return type(self), (str(self), self.cause, self.status, self.retry_after)
 
 
 class InvalidRecordsError(RequestError):

@@ -47,9 +47,13 @@ def to_json(value: Any) -> str:
     A lone surrogate, which UTF-8 cannot carry, is replaced, for a refused row must always be reportable.
     """
     try:
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
     except TypeError:
-        return orjson.dumps(_printable(value), default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(_printable(value), default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _text(value: Any) -> str:
+    return value.decode('utf-8', 'backslashreplace') if isinstance(value, bytes) else str(value)
 
 
 def _printable(value: Any) -> Any:

@@ -16,15 +16,16 @@ import pyarrow.compute as pc
 
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import GROUPED, METADATA_PREFIX, SCHEMA, TEXT, USUAL, Columns, rows
+from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, USUAL, Columns, rows
 
 # What datasets write where there is no rating.
 _NO_RATING = pa.array(['', 'n/a', 'na', 'nan', 'none', 'null', '-'])
 
 # What a wide row may hold a list of, one item per generation.
 _PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
-# Where a wide row's list index travels, unless the user names a position column.
+# Where a wide row's list index travels.
 _LIST_POSITION = 'position in list'
+_LISTS = (list, tuple, np.ndarray)
 
 
 class Formatted(NamedTuple):
@@ -46,57 +47,111 @@ def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
     """
     names = _resolve(table.schema, columns)
     table = table.select(list(dict.fromkeys([*names.values(), *columns.metadata])))
+    wide = _is_list(table.schema.field(names['generation']).type)
     failed: list[FailedRecord] = []
-    if _is_list(table.schema.field(names['generation']).type):
+    if wide:
         table, more = _explode(table, names)
         failed += more
-        layout = {GROUPED: b'wide'}
-    else:
-        layout = None
     out, bad = _canonical_columns(table, names)
     for name in columns.metadata:
         out[METADATA_PREFIX + name] = _metadata(table.column(name))
+    fields = [SCHEMA.field(n) if n in SCHEMA.names else pa.field(n, METADATA) for n in out]
+    canonical = pa.table(out).cast(pa.schema([f.with_nullable(True) for f in fields]))
     refused: np.ndarray = np.zeros(table.num_rows, bool)
+    # An item of a wide row is no row of the input any more: it is reported in canonical form.
+    reported, key = (canonical, 'rows') if wide else (table, 'input')
     for error, message, mask in bad:
         mask = mask & ~refused  # the first reason is enough
         refused |= mask
-        for index, row in zip(np.flatnonzero(mask), rows(table.filter(pa.array(mask))), strict=True):
+        for index, row in zip(np.flatnonzero(mask), rows(reported.filter(pa.array(mask))), strict=True):
             group = out['instruction_id'][int(index)].as_py()
-            failed.append(failed_rows([row], 'format', error, message, group, key='input'))
-    canonical = pa.table(out)
+            failed.append(failed_rows([row], 'format', error, message, group, key))
     if refused.any():
         canonical = canonical.filter(pa.array(~refused))
-    fields = [SCHEMA.field(n) if n in SCHEMA.names else canonical.schema.field(n) for n in canonical.column_names]
-    return Formatted(canonical.cast(pa.schema(fields, metadata=layout)), failed)
+    return Formatted(canonical.cast(pa.schema(fields, metadata={GROUPED: b'wide'} if wide else None)), failed)
 
 
-def from_rows(elements: Sequence[Any], columns: Columns) -> Formatted:
+def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s or NamedTuples.
 
-    A key that is absent counts as null, so a row without a text is refused alone, whatever stands beside it.
+    Each row is judged by itself, whatever stands beside it: a key that is absent counts as null, and so does NaN.
+
+    Returns:
+        A canonical table of the long rows and one of the wide rows, if there are any; and what was refused.
+
+    Raises:
+        InputError: an element is no row.
     """
-    dicts: list[dict[str, Any]] = []
     failed: list[FailedRecord] = []
-    for row in map(_as_dict, elements):
-        if _encodable(row):
-            dicts.append(row)
+    layouts: dict[bool, list[dict[str, Any]]] = {}
+    for element in elements:
+        row = {name: _null_if_nan(value) for name, value in _as_dict(element).items()}
+        wide = _is_wide_row(row, columns)
+        problem = _row_problem(row, columns, wide)
+        if problem is None:
+            layouts.setdefault(wide, []).append(row)
         else:
-            failed.append(failed_rows([row], 'format', 'NotUtf8', _SURROGATE, key='input'))
+            failed.append(failed_rows([row], 'format', *problem, key='input'))
+    formatted = [_from_layout(rows, columns, wide) for wide, rows in layouts.items()]
+    tables = [f.table for f in formatted if f.table.num_rows]
+    return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
+
+
+def _from_layout(dicts: list[dict[str, Any]], columns: Columns, wide: bool) -> Formatted:
     present = {name for row in dicts for name in row}
     used = [name for name in columns.to_read() if name in present or name in columns.named()]
-    if not present.intersection(filter(None, [columns.generation, *USUAL['generation']])):
-        used.append(columns.generation or USUAL['generation'][0])
-    table = pa.table({name: _from_python([row.get(name) for row in dicts]) for name in dict.fromkeys(used)})
-    formatted = to_canonical(table, columns)
-    return Formatted(formatted.table, failed + formatted.failed)
+    if not present.intersection(_generation_names(columns)):
+        used.append(_generation_names(columns)[wide if columns.generation is None else 0])
+    arrays = {name: _from_python([row.get(name) for row in dicts]) for name in dict.fromkeys(used)}
+    return to_canonical(pa.table(arrays), columns)
+
+
+def _generation_names(columns: Columns) -> tuple[str, ...]:
+    return (columns.generation,) if columns.generation is not None else USUAL['generation']
+
+
+def _is_wide_row(row: Mapping[str, Any], columns: Columns) -> bool:
+    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
+    names = [getattr(columns, role) or usual for role in _PER_GENERATION for usual in USUAL.get(role, ())]
+    return any(isinstance(row.get(name), _LISTS) for name in (*names, *_generation_names(columns)))
+
+
+def _row_problem(row: Mapping[str, Any], columns: Columns, wide: bool) -> tuple[str, str] | None:
+    """Why the row cannot be put into a table with others, if it cannot: error and message."""
+    if not _encodable(row):
+        return 'NotUtf8', 'A text has a lone surrogate (half of a character), which UTF-8 cannot carry: repair the text'
+    texts: list[tuple[str, Any]] = [(columns.instruction, row.get(columns.instruction))]
+    for role in ('generation', 'model_name', 'rationale', 'agent'):
+        named = getattr(columns, role)
+        for name in (named,) if named is not None else USUAL.get(role, ()):
+            value = row.get(name)
+            texts += [(name, v) for v in value] if wide and isinstance(value, _LISTS) else [(name, value)]
+    for name, value in texts:
+        if not (value is None or isinstance(value, (str, bytes))):
+            return 'NotText', f'Column {name!r} holds {type(value).__name__}, where text is needed'
+    return None
+
+
+def _null_if_nan(value: Any) -> Any:
+    """None for NaN, which pandas writes for what is missing."""
+    if isinstance(value, float) and value != value:
+        return None
+    return [_null_if_nan(v) for v in value] if isinstance(value, _LISTS) else value
 
 
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
     """A canonical table of the rows of a FailedRecord."""
     columns = {f.name: pa.array([row.get(f.name) for row in elements], f.type) for f in SCHEMA}
     for name in (METADATA_PREFIX + m for m in metadata):
-        columns[name] = _metadata(pa.chunked_array([_from_python([row.get(name) for row in elements])]))
+        columns[name] = pa.array([row.get(name) for row in elements], METADATA)
     return pa.table(columns)
+
+
+def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
+    """The instruction id of each row as it was read; null where there is none."""
+    if columns.instruction_id is not None:
+        return _text(table.column(columns.instruction_id))[0]
+    return _sha256(_text(table.column(columns.instruction))[0])
 
 
 def check_columns(schema: pa.Schema, columns: Columns) -> None:
@@ -168,9 +223,9 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
     """What the cells (or the list's items) really hold."""
-    while _is_list(kind) or pa.types.is_dictionary(kind):
+    if _is_list(kind):
         kind = kind.value_type
-    return kind
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -245,6 +300,8 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 def _text(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray | None]:
     """The column as TEXT, and a mask of cells that are not UTF-8 (None if all are). Integers are written in decimal."""
     array = _one_chunk(column.cast(_large(column.type)))
+    if pa.types.is_large_string(array.type):
+        array = array.cast(pa.large_binary())  # nobody checks the strings of a Parquet file; casting from bytes does
     try:
         return array.cast(TEXT), None
     except pa.ArrowInvalid:  # bytes that are not UTF-8: find out which
@@ -299,19 +356,27 @@ def _sha256(instructions: pa.Array) -> pa.Array:
 
 
 def _metadata(column: pa.ChunkedArray) -> pa.Array:
-    """A metadata column: text, 64-bit integer, double or a list of text; anything else as its text."""
+    """A metadata column as METADATA. Text whatever it was: then it is the same beside any other table."""
+    if _is_list(column.type):
+        lists = _one_chunk(column)
+        if not pa.types.is_nested(lists.type.value_type):
+            return pa.LargeListArray.from_arrays(*_offsets_and_texts(lists), mask=lists.is_null())
     array = _one_chunk(column.cast(_large(column.type)))
-    kind = array.type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        array = array.cast(pa.float64())
-        return pc.if_else(
-            pc.is_nan(array).fill_null(False), pa.scalar(None, pa.float64()), array
-        )  # NaN is pandas' null
-    if _is_list(kind) and _is_text(kind):
-        return array.cast(pa.large_list(TEXT))
+    if pa.types.is_floating(array.type):  # NaN is pandas' null
+        array = pc.if_else(pc.is_nan(array).fill_null(False), pa.scalar(None, array.type), array)
+    texts = _texts(array)
+    return pa.LargeListArray.from_arrays(pa.array(np.arange(len(texts) + 1)), texts, mask=texts.is_null())
+
+
+def _offsets_and_texts(lists: pa.Array) -> tuple[pa.Array, pa.Array]:
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    return pa.array(np.append(0, np.cumsum(lengths))), _texts(pc.list_flatten(lists))
+
+
+def _texts(array: pa.Array) -> pa.Array:
     try:
-        return array.cast(pa.int64() if pa.types.is_integer(kind) else TEXT)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # beyond 64 bits, or no text form in Arrow
+        return array.cast(TEXT)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # what has no text form in Arrow
         return pa.array([None if v is None else str(v) for v in array.to_pylist()], TEXT)
 
 
@@ -356,9 +421,8 @@ def _explode(table: pa.Table, names: Mapping[str, str]) -> tuple[pa.Table, list[
             out[name] = column.take(pa.array(parents))
     position = pa.array(np.arange(len(parents)) - starts, pa.int64())
     exploded = pa.table(out)
-    if 'position' not in names:
-        names['position'] = _LIST_POSITION  # type: ignore[index]
-        exploded = exploded.append_column(_LIST_POSITION, position)
+    names['position'] = _LIST_POSITION  # type: ignore[index]  # also before a position of the row's own
+    exploded = exploded.append_column(_LIST_POSITION, position)
     return exploded, failed
 
 
@@ -379,9 +443,6 @@ def _from_python(values: list[Any]) -> pa.Array:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return pa.array([v if v is None or isinstance(v, str) else str(v) for v in values], TEXT)
-
-
-_SURROGATE = 'A text has a lone surrogate (half of a character), which UTF-8 cannot carry: repair the text'
 
 
 def _encodable(value: Any) -> bool:

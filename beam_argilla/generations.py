@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+METADATA = pa.large_list(TEXT)  # as text, one or several: the task knows which of them are numbers
 # Metadata columns follow the canonical ones under this prefix, so that a user's column called "rating" cannot clash.
 METADATA_PREFIX = 'metadata.'
 # Set in the metadata of a table whose groups are whole already (wide input), so it needs no shuffle.
@@ -114,10 +115,19 @@ USUAL = {
 
 
 class InputFacts(NamedTuple):
-    """What `ReadGenerations` sees of its files while the pipeline is built, for what comes after it."""
+    """What `ReadGenerations` knows of its files, for what comes after it.
+
+    Attributes:
+        groups_are_whole: every group comes in one table.
+        clustered: that is the user's word.
+        num_bytes: of the files; None if nobody looked.
+        ids: PCollection of lists of instruction ids, one for each place where a group is said to be.
+    """
 
     groups_are_whole: bool = False
+    clustered: bool = False
     num_bytes: int | None = None
+    ids: Any = None
 
 
 def is_grouped(table: pa.Table) -> bool:
@@ -131,22 +141,39 @@ def metadata_columns(table: pa.Table) -> list[str]:
 
 
 def rows(table: pa.Table) -> list[dict]:
-    """The table's rows as dicts without nulls, for messages and the failed output."""
-    return [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()]
+    """The table's rows as dicts without nulls, for messages and the failed output. What is not UTF-8 stays bytes."""
+    try:
+        values = table.to_pylist()
+    except UnicodeDecodeError:
+        as_bytes = [pa.field(f.name, pa.large_binary() if _holds_text(f.type) else f.type) for f in table.schema]
+        values = table.cast(pa.schema(as_bytes)).to_pylist()
+    return [{k: v for k, v in row.items() if v is not None} for row in values]
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def group_starts(table: pa.Table) -> np.ndarray:
     """Index of the first row of each group of a table whose groups are adjacent."""
-    if not table.num_rows:
+    return run_starts(table.column('instruction_id'))
+
+
+def run_starts(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Indexes at which another value begins."""
+    if not len(column):
         return np.array([], np.int64)
-    ids = table.column('instruction_id')
-    return np.flatnonzero(np.append(True, differ(ids.slice(1), ids.slice(0, table.num_rows - 1))))
+    return np.flatnonzero(np.append(True, differ(column.slice(1), column.slice(0, len(column) - 1))))
 
 
-def differ(a: pa.ChunkedArray, b: pa.ChunkedArray) -> np.ndarray:
+def differ(a: pa.Array | pa.ChunkedArray, b: pa.Array | pa.ChunkedArray) -> np.ndarray:
     """Where two columns differ; null equals null and nothing else."""
     equal = pc.equal(a, b)
     if not equal.null_count:
-        return ~equal.to_numpy()
+        return ~_numpy(equal)
     both_null = pc.and_(pc.is_null(a), pc.is_null(b))
-    return ~pc.or_(equal.fill_null(False), both_null).to_numpy()
+    return ~_numpy(pc.or_(equal.fill_null(False), both_null))
+
+
+def _numpy(booleans: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(booleans)

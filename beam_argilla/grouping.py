@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,14 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.trigger import AccumulationMode, DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla import _shuffle
 from beam_argilla._fallible import Fallible, Refused, refuse
-from beam_argilla.errors import InputError
+from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import (
     METADATA_PREFIX,
+    TEXT,
     GenerationTable,
     InputFacts,
     differ,
@@ -97,12 +99,14 @@ class GroupGenerations(Fallible):
         spill_location: a directory on any Beam file system that all workers share. Rows wait there for their groups,
             and the runner shuffles only where they are: memory is then that of one partition, whatever the input. The
             files stay; remove the directory when the job is done.
-        shuffle: False if groups are whole already, as in wide or clustered input; then that is checked, and two places
-            with the same id fail the pipeline. Default: shuffle, unless `ReadGenerations` saw that groups are whole.
+        shuffle: False if groups are whole already, as in wide or clustered input. That is checked before any group goes
+            on: wide rows that share an id are refused, and clustered files that are not fail the pipeline. Default:
+            shuffle, unless `ReadGenerations` saw that groups are whole.
 
     Raises:
-        ValueError: `num_partitions` is not positive.
-        InputError: (while running) `shuffle=False`, but an id stands in two places, or the tables are of long input.
+        ValueError: `num_partitions` is not positive, or windows and triggers with which a record would be overwritten
+            by a part of itself.
+        InputError: (while running) `shuffle=False`, but the tables are of long input.
         JobError: (while running) the spill location cannot be written or read.
     """
 
@@ -124,17 +128,36 @@ class GroupGenerations(Fallible):
     def expand(self, tables: beam.PCollection) -> beam.PCollection:
         facts = getattr(tables, 'input_facts', InputFacts())
         partitions = self.num_partitions or partitions_for(facts.num_bytes)
-        if not (facts.groups_are_whole if self.shuffle is None else not self.shuffle):
-            grouped = self._bring_together(tables, partitions) | 'Merge' >> beam.ParDo(
-                _Merge(self.policies)
-            ).with_outputs(Refused.TAG, main='groups')
+        whole = facts.groups_are_whole if self.shuffle is None else not self.shuffle
+        self._check_windowing(tables, whole)
+        if not whole:
+            merge_them = beam.ParDo(_Merge(self.policies)).with_outputs(Refused.TAG, main='groups')
+            grouped = self._bring_together(tables, partitions) | 'Merge' >> merge_them
         else:
-            grouped = tables | 'Arrange' >> beam.ParDo(_Whole(self.policies)).with_outputs(Refused.TAG, main='groups')
-            ids = tables | 'Ids' >> beam.Map(_ids).with_output_types(GenerationTable)
-            _ = self._bring_together(ids, partitions) | 'Check ids' >> beam.ParDo(_OnlyOnce())
+            ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
+            repeated = self._bring_together(
+                ids | 'As tables' >> beam.Map(_as_table), partitions
+            ) | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
+            # A side input is complete before the main input is seen: no group is written of which there is more.
+            grouped = tables | 'Arrange' >> beam.ParDo(
+                _Whole(self.policies), beam.pvalue.AsList(repeated)
+            ).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
         return grouped.groups
+
+    def _check_windowing(self, tables: beam.PCollection, whole: bool) -> None:
+        windowing = tables.windowing
+        if tables.is_bounded:
+            return
+        if whole and windowing.is_default():
+            raise ValueError('shuffle=False needs an input that ends, or windows, to check that groups are whole.')
+        late = windowing.allowed_lateness > 0 or not isinstance(windowing.triggerfn, DefaultTrigger)
+        if late and windowing.accumulation_mode != AccumulationMode.ACCUMULATING:
+            raise ValueError(
+                'A group may fire more than once here, and with accumulation_mode=DISCARDING a late row would '
+                'overwrite the record of its group with one of itself. Use AccumulationMode.ACCUMULATING.'
+            )
 
     def _bring_together(self, tables: beam.PCollection, partitions: int) -> beam.PCollection:
         """canonical tables → (partition, addresses of slices, or slices)."""
@@ -181,7 +204,7 @@ class _Partition(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for window, buffer in self._buffers.items():
-            slices = ((partition, _shuffle.concat(parts)) for partition, parts in buffer.items())
+            slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
             if self._spill_location is None:
                 elements: Iterator[Any] = ((partition, _shuffle.to_ipc(table)) for partition, table in slices)
             else:
@@ -214,32 +237,49 @@ class _Whole(beam.DoFn):
     def __init__(self, policies: Policies):
         self._policies = policies
 
-    def process(self, table: pa.Table) -> Iterator[Any]:
+    def process(self, table: pa.Table, repeated: Sequence[str]) -> Iterator[Any]:
         if not is_grouped(table):
             raise InputError(
                 'The input is long (a row is a generation), so its groups need the shuffle: shuffle=True. If the rows '
                 'of each group are adjacent in its file, ReadGenerations(clustered=True) can do without.'
             )
+        if repeated:
+            ids = table.column('instruction_id')
+            again = pc.is_in(ids, value_set=pa.array(repeated, ids.type))
+            if pc.any(again).as_py():
+                for name in pc.unique(ids.filter(again)).to_pylist():
+                    yield from map(refuse, _failures(table.filter(pc.equal(ids, name)), 'RepeatedId', _REPEATED, False))
+                table = table.filter(pc.invert(again))
         yield from _emit(arrange(table, self._policies))
 
 
-def _ids(table: pa.Table) -> pa.Table:
-    return pa.table({'instruction_id': pc.unique(table.column('instruction_id'))})
+def _ids_of(table: pa.Table) -> list[str]:
+    """The ids of a table whose groups are whole, one for each row that the group was."""
+    if pc.any(pc.is_valid(table.column('position'))).as_py():  # wide: each row's items count from 0
+        return table.filter(pc.equal(table.column('position'), 0)).column('instruction_id').to_pylist()
+    return table.column('instruction_id').take(pa.array(group_starts(table))).to_pylist()
 
 
-class _OnlyOnce(beam.DoFn):
-    """(partition, slices of ids) → nothing, or an error if an id comes twice."""
+def _as_table(ids: Sequence[str]) -> pa.Table:
+    return pa.table({'instruction_id': pa.array(ids, TEXT)})
 
-    def process(self, element: tuple[int, Iterable[Any]]) -> None:
+
+class _Repeated(beam.DoFn):
+    """(partition, slices of ids) → the ids that come more than once."""
+
+    def __init__(self, promised: bool):
+        self._promised = promised
+
+    def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[str]:
         _, addresses = element
-        counts = pc.value_counts(_shuffle.concat(map(_slice, addresses)).column('instruction_id').combine_chunks())
-        twice = counts.filter(pc.greater(counts.field('counts'), 1))
-        if len(twice):
-            raise InputError(
-                f'{len(twice)} instruction ids stand in several places of the input, such as '
-                f'{twice.field("values")[0].as_py()!r}, but their groups were said to be whole. Let them be grouped '
-                '(shuffle=True, --shuffle).'
+        counts = pc.value_counts(pa.concat_tables(map(_slice, addresses)).column('instruction_id').combine_chunks())
+        repeated = counts.filter(pc.greater(counts.field('counts'), 1)).field('values').to_pylist()
+        if repeated and self._promised:
+            raise BrokenPromiseError(
+                f'The input is not clustered: the rows of {len(repeated)} or more instruction ids, such as '
+                f'{repeated[0]!r}, stand in several places. Read it without clustered=True (--clustered).'
             )
+        yield from repeated
 
 
 def _emit(arranged: Arranged) -> Iterator[Any]:
@@ -285,12 +325,12 @@ def merge(tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BY
         held.append(table)
         size += table.nbytes
         if size > limit and policies.max_generations is not None:
-            kept = _cut(_shuffle.concat(held), policies, too_large)
+            kept = _cut(pa.concat_tables(held), policies, too_large)
             yield Arranged(kept.table.slice(0, 0), kept.failed, kept.counts)
             held, size = [kept.table], kept.table.nbytes
             limit = max(limit, 2 * size)  # what is left cannot be cut: do not look again before it has doubled
     if held:
-        yield arrange(_shuffle.concat(held), policies)
+        yield arrange(pa.concat_tables(held), policies)
 
 
 def arrange(table: pa.Table, policies: Policies) -> Arranged:
@@ -333,7 +373,9 @@ def _cut(table: pa.Table, policies: Policies, too_large: set[str]) -> Arranged:
     """
     failed: list[FailedRecord] = []
     counts: dict[str, int] = {}
-    table = _merge_duplicates(_sorted(table), failed, counts)
+    # Two texts of one instruction are a conflict, to be seen as one, unless either may stand for both.
+    key = ('instruction_id', 'model_name', 'generation', *(['instruction'] if policies.on_conflict == 'fail' else []))
+    table = _merge_duplicates(_sorted(table), key, failed, counts)
     if table.column('position').null_count < table.num_rows:
         table = _sorted(table, first='position')
     most = policies.max_generations
@@ -381,6 +423,10 @@ _OVERFLOW = (
     "or keep the first {limit} (overflow='truncate', --overflow truncate)."
 )
 _TRUNCATED = 'Cut off: instruction id {id!r} has {size} generations, but a record has places for {limit}.'
+_REPEATED = (
+    'Instruction id {id!r} stands in several rows of wide input, and a record of one would overwrite that of another. '
+    'Let them be grouped: shuffle=True, --shuffle.'
+)
 _STILL_MORE = 'Instruction id {id!r} has more generations than a record has places for: here are {size} of them.'
 _DUPLICATE = (
     'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales: '
@@ -391,26 +437,27 @@ _DUPLICATE = (
 def _sorted(table: pa.Table, first: str | None = None) -> pa.Table:
     """Rows by group, and in it by content: the same rows always come in the same order."""
     ids = table.column('instruction_id').combine_chunks().dictionary_encode()
-    keys = ['model_name', 'generation', 'rating', 'rationale', 'position', 'instruction', 'agent']
+    keys = ['model_name', 'generation', 'instruction', 'rating', 'rationale', 'position', 'agent']
     keys = ([first] if first else []) + [k for k in keys if k != first]
-    keys += [n for n in table.column_names if n.startswith(METADATA_PREFIX) and not _nested(table, n)]
     keys = [k for k in keys if table.column(k).null_count < table.num_rows]  # a column of nulls orders nothing
     by = table.select(keys).append_column('group', ids.indices)
+    for name in table.column_names:  # rows that differ in metadata alone: lists cannot be sorted, their texts can
+        if name.startswith(METADATA_PREFIX):
+            keys.append(name)
+            by = by.append_column(name, pc.binary_join(table.column(name).combine_chunks(), pa.scalar('\0', TEXT)))
     order = pc.sort_indices(by, sort_keys=[('group', 'ascending'), *((k, 'ascending') for k in keys)])
     return table.take(order)
 
 
-def _nested(table: pa.Table, name: str) -> bool:
-    return pa.types.is_nested(table.column(name).type)
-
-
-def _merge_duplicates(table: pa.Table, failed: list[FailedRecord], counts: dict[str, int]) -> pa.Table:
-    """Keeps one of rows with the same id, model and generation; rows with a rating come before those without."""
+def _merge_duplicates(
+    table: pa.Table, key: Sequence[str], failed: list[FailedRecord], counts: dict[str, int]
+) -> pa.Table:
+    """Keeps one of rows that agree in the key; rows with a rating come before those without."""
     if table.num_rows < 2:
         return table
     new: np.ndarray = np.zeros(table.num_rows, bool)
     new[0] = True
-    for name in ('instruction_id', 'model_name', 'generation'):
+    for name in key:
         column = table.column(name)
         new[1:] |= differ(column.slice(1), column.slice(0, table.num_rows - 1))
     if new.all():
@@ -419,7 +466,7 @@ def _merge_duplicates(table: pa.Table, failed: list[FailedRecord], counts: dict[
     kept = table.take(pa.array(np.flatnonzero(new)[np.cumsum(new)[duplicates] - 1]))
     twins = table.take(pa.array(duplicates))
     says_more: np.ndarray = np.zeros(len(duplicates), bool)
-    for name in ('rating', 'rationale', 'instruction'):
+    for name in ('rating', 'rationale'):
         says_more |= differ(kept.column(name), twins.column(name)) & twins.column(name).is_valid().to_numpy()
     for row in rows(twins.filter(pa.array(says_more))):
         group = row['instruction_id']

@@ -18,17 +18,26 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla._fallible import Fallible, Refused, refuse
-from beam_argilla._shuffle import concat
-from beam_argilla.errors import InputError
-from beam_argilla.failures import FailedRecord, to_json
-from beam_argilla.formats import check_columns, from_rows, is_wide, to_canonical
-from beam_argilla.generations import GROUPED, Columns, GenerationTable, InputFacts, group_starts
+from beam_argilla.errors import BrokenPromiseError, InputError
+from beam_argilla.failures import FailedRecord, failed_rows, to_json
+from beam_argilla.formats import check_columns, from_rows, instruction_ids, is_wide, to_canonical
+from beam_argilla.generations import (
+    GROUPED,
+    Columns,
+    GenerationTable,
+    InputFacts,
+    group_starts,
+    is_grouped,
+    rows,
+    run_starts,
+)
 
 # Uncompressed bytes that one worker reads in one go, and that one table holds. A footer read per 64 MB does not
 # count; a few tables of 16 MB fit any worker.
 _SPLIT_BYTES = 64 << 20
 _BATCH_BYTES = 16 << 20
 _READ_BUFFER_BYTES = 4 << 20  # a column chunk is streamed: one giant row group need not fit in memory
+_MAX_BATCH_ROWS = 1 << 13  # dictionary-encoded, many rows of a long prompt look small
 _MAX_ROWS = 2_000  # of rows (dicts and the like) in one table
 
 
@@ -72,12 +81,12 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.schema: pa.Schema | None = None
-        self.facts = InputFacts(groups_are_whole=clustered)
+        self.facts = InputFacts(clustered, clustered)
         if validate:
             files = _match(self.patterns)
             self.schema = _schema([f.path for f in files], self.columns, on_bad_file)
             whole = clustered or is_wide(self.schema, self.columns)
-            self.facts = InputFacts(whole, sum(f.size_in_bytes for f in files))
+            self.facts = InputFacts(whole, clustered, sum(f.size_in_bytes for f in files))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         splits = (
@@ -94,9 +103,14 @@ class ReadGenerations(Fallible):
                 Refused.TAG, main='tables'
             )
         )
-        self.refuse((splits[Refused.TAG], read[Refused.TAG]) | 'Refused' >> beam.Flatten())
+        facts = self.facts
+        if facts.groups_are_whole:  # to see that they are, before any of them is written: the ids alone, read first
+            read_ids = beam.ParDo(_ReadIds(self.columns, self.clustered))
+            ids = splits.splits | 'Spread ids' >> beam.Reshuffle() | 'Ids' >> read_ids
+            facts = facts._replace(ids=ids)
         read.tables.element_type = GenerationTable
-        read.tables.input_facts = self.facts
+        read.tables.input_facts = facts
+        self.refuse((splits[Refused.TAG], read[Refused.TAG]) | 'Refused' >> beam.Flatten(), read.tables)
         return read.tables
 
     def display_data(self) -> dict[str, Any]:
@@ -115,7 +129,7 @@ class FormatGenerations(Fallible):
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
-        self.refuse(formatted[Refused.TAG])
+        self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
         return formatted.tables
 
@@ -165,32 +179,73 @@ class _Read(beam.DoFn):
 
     def process(self, row_groups: _RowGroups) -> Iterator[Any]:
         path = row_groups[0]
+        outputs = self._canonical(*row_groups)
+        if self._clustered:
+            outputs = _whole_groups(outputs, path)
         try:
-            tables = self._canonical(*row_groups)
-            if self._clustered:
-                tables = _whole_groups(tables, path)
-            yield from tables
+            yield from outputs
+        except BrokenPromiseError:
+            raise
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
 
     def _canonical(self, path: str, first: int, end: int) -> Iterator[Any]:
-        with _parquet(path) as parquet:
-            groups = [parquet.metadata.row_group(i) for i in range(first, end)]
-            num_rows = sum(g.num_rows for g in groups)
-            row_bytes = sum(g.total_byte_size for g in groups) / max(num_rows, 1)
-            batch_size = int(min(max(_BATCH_BYTES / max(row_bytes, 1), 1), 1 << 16))
-            present = [name for name in self._columns.to_read() if name in parquet.schema_arrow.names]
+        for table in _batches(path, first, end, self._columns.to_read()):
+            Metrics.counter('beam_argilla', 'rows_read').inc(table.num_rows)
             try:
-                for batch in parquet.iter_batches(batch_size, row_groups=range(first, end), columns=present):
-                    Metrics.counter('beam_argilla', 'rows_read').inc(batch.num_rows)
-                    formatted = to_canonical(pa.Table.from_batches([batch]), self._columns)
-                    yield from map(refuse, formatted.failed)
-                    if formatted.table.num_rows:
-                        yield formatted.table
+                formatted = to_canonical(table, self._columns)
             except InputError as e:
                 raise InputError(f'{path}: {e}') from e
+            yield from map(refuse, formatted.failed)
+            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not.
+            step = max(1, int(formatted.table.num_rows * _BATCH_BYTES / max(formatted.table.nbytes, 1)))
+            wide = is_grouped(formatted.table)  # whose groups must stay in one piece
+            for start in range(0, formatted.table.num_rows, formatted.table.num_rows if wide else step):
+                yield formatted.table.slice(start, formatted.table.num_rows if wide else step)
+
+
+class _ReadIds(beam.DoFn):
+    """Range of row groups → lists of instruction ids: of wide input each row's, of clustered input each run's."""
+
+    def __init__(self, columns: Columns, clustered: bool):
+        self._columns = columns
+        self._clustered = clustered
+
+    def process(self, row_groups: _RowGroups) -> Iterator[list[str]]:
+        last = None
+        try:
+            for table in _batches(*row_groups, [self._columns.instruction_id or self._columns.instruction]):
+                ids = instruction_ids(table, self._columns)
+                if self._clustered:
+                    runs = ids.take(pa.array(run_starts(ids))).to_pylist()
+                    last, before = ids[-1].as_py(), last
+                    yield [i for n, i in enumerate(runs) if i is not None and not (n == 0 and i == before)]
+                else:
+                    yield ids.drop_null().to_pylist()
+        except InputError:
+            return  # whoever reads the rows will say so
+
+
+def _batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The row groups in pieces of about _BATCH_BYTES as encoded, of those of the columns that are there.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    with _parquet(path) as parquet:
+        groups = [parquet.metadata.row_group(i) for i in range(first, end)]
+        row_bytes = sum(g.total_byte_size for g in groups) / max(sum(g.num_rows for g in groups), 1)
+        batch_size = int(min(max(_BATCH_BYTES / max(row_bytes, 1), 1), _MAX_BATCH_ROWS))
+        present = [name for name in columns if name in parquet.schema_arrow.names]
+        batches = parquet.iter_batches(batch_size, row_groups=range(first, end), columns=present)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
             except (pa.ArrowException, OSError) as e:
                 raise InputError(f'{path} cannot be read as Parquet (row groups {first} to {end - 1}): {e}') from e
+            yield pa.Table.from_batches([batch])
 
 
 def _bad_file(error: InputError, path: str, on_bad_file: str) -> beam.pvalue.TaggedOutput:
@@ -202,20 +257,29 @@ def _bad_file(error: InputError, path: str, on_bad_file: str) -> beam.pvalue.Tag
 def _whole_groups(outputs: Iterable[Any], path: str) -> Iterator[Any]:
     """Tables of a clustered file → tables of whole groups: the last group of each waits for the next one's rows."""
     held: pa.Table | None = None
-    for output in outputs:
-        if not isinstance(output, pa.Table):
-            yield output
-            continue
-        table = output if held is None else concat([held, output])
-        starts = group_starts(table)
-        ids = table.column('instruction_id').take(pa.array(starts))
-        if len(pc.unique(ids)) < len(starts):
-            twice = pc.value_counts(ids.combine_chunks()).to_pylist()
-            name = next(v['values'] for v in twice if v['counts'] > 1)
-            raise InputError(f'{path} is not clustered: the rows of instruction id {name!r} are not adjacent.')
-        held = table.slice(starts[-1])
-        if starts[-1]:
-            yield table.slice(0, starts[-1]).replace_schema_metadata({GROUPED: b'clustered'})
+    try:
+        for output in outputs:
+            if not isinstance(output, pa.Table):
+                yield output
+                continue
+            table = output if held is None else pa.concat_tables([held, output])
+            starts = group_starts(table)
+            ids = table.column('instruction_id').take(pa.array(starts))
+            if len(pc.unique(ids)) < len(starts):
+                repeated = next(
+                    v['values'] for v in pc.value_counts(ids.combine_chunks()).to_pylist() if v['counts'] > 1
+                )
+                raise BrokenPromiseError(
+                    f'{path} is not clustered: the rows of instruction id {repeated!r} are not adjacent.'
+                )
+            held = table.slice(starts[-1])
+            if starts[-1]:
+                yield table.slice(0, starts[-1]).replace_schema_metadata({GROUPED: b'clustered'})
+    except InputError as e:
+        if held is not None and not isinstance(e, BrokenPromiseError):  # of this group, more may have come
+            message = f'The file broke off within this group: {e}'
+            yield refuse(failed_rows(rows(held), 'format', 'BadFile', message, held.column(0)[0].as_py()))
+        raise
     if held is not None:
         yield held.replace_schema_metadata({GROUPED: b'clustered'})
 
@@ -253,10 +317,9 @@ class _Format(beam.DoFn):
 
     def _flush(self, window: Any) -> Iterator[Any]:
         stamp = WindowedValue(None, self._timestamps[window], (window,))
-        formatted = from_rows(self._rows.pop(window), self._columns)
-        yield from (refuse(failed, stamp) for failed in formatted.failed)
-        if formatted.table.num_rows:
-            yield stamp.with_value(formatted.table)
+        tables, failed = from_rows(self._rows.pop(window), self._columns)
+        yield from (refuse(f, stamp) for f in failed)
+        yield from map(stamp.with_value, tables)
 
 
 @contextlib.contextmanager
@@ -270,10 +333,11 @@ def _parquet(path: str) -> Iterator[pq.ParquetFile]:
         # Arrow reads local files without Python in between, in a third of the time.
         local = isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
         file = pa.OSFile(path) if local else FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-        with file:
-            yield pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES)
+        parquet = pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES)
     except (pa.ArrowException, OSError, BeamIOError) as e:
         raise InputError(f'{path} cannot be read as Parquet: {e}') from e
+    with file:
+        yield parquet
 
 
 def _match(patterns: Sequence[str]) -> list[Any]:

@@ -72,7 +72,9 @@ class InvalidRecordError(BeamArgillaError):
 
 def failed_record(record: Record, stage: str, error: str, message: str, status: int | None = None) -> FailedRecord:
     """A FailedRecord that holds the record."""
-    data = to_json({'record': {**record._asdict(), 'suggestions': [s._asdict() for s in record.suggestions]}})
+    data = to_json(
+        {'record': {**record._asdict(), 'suggestions': [Suggestion(*s)._asdict() for s in record.suggestions]}}
+    )
     identity = str(record.external_id).encode('utf-8', 'backslashreplace').decode()  # whatever was given as an id
     return FailedRecord(identity, stage, error, message, status, data)
 
@@ -92,7 +94,7 @@ def agent_name(name: str | None) -> str | None:
     """The nearest name that the server takes as an agent; None if nothing of it can stay."""
     if name is None:
         return None
-    name = re.sub(r'[^a-zA-Z0-9\-_:./\s]', '-', name)[:MAX_AGENT_LENGTH]
+    name = re.sub(r'[^a-zA-Z0-9\-_:./\s]', '-', name, flags=re.ASCII)[:MAX_AGENT_LENGTH]
     return name if _AGENT.fullmatch(name) else None
 
 
@@ -182,7 +184,7 @@ class Encoder:
     def _suggestions(self, suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
         items = []
         for suggestion in suggestions:
-            repeats = type(suggestion.value) is int
+            repeats = type(suggestion[1]) is int and suggestion[3] is None  # scores seldom do
             item = self._seen.get(suggestion) if repeats else None
             if item is None:
                 item = self._suggestion(suggestion)
@@ -231,7 +233,8 @@ def _value_check(settings: Mapping[str, Any]) -> Check:
         return None if isinstance(value, str) and value in options else f'is {value!r}, not one of {sorted(options)}'
 
     def labels(value: Any) -> str | None:
-        fits = isinstance(value, list) and value and len(set(value)) == len(value) and options.issuperset(value)
+        texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
+        fits = texts and value and len(set(value)) == len(value) and options.issuperset(value)
         return None if fits else f'is {value!r}, not a list of different labels out of {sorted(options)}'
 
     def other(value: Any) -> str | None:

@@ -51,6 +51,10 @@ class Task(Protocol):
     def max_generations(self) -> int | None:
         """How many generations a record has places for; None: a record per generation."""
 
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """Columns of the input that it keeps as metadata."""
+
     def settings(self) -> DatasetSettings:
         """The dataset to make."""
 
@@ -85,6 +89,10 @@ class TextGeneration:
     @property
     def max_generations(self) -> None:
         return None
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        return tuple(m.column for m in _metadata(self.metadata))
 
     def settings(self) -> DatasetSettings:
         hidden = [metadata_property('model_name', 'terms', visible_for_annotators=False)] if self.model_names else []
@@ -164,6 +172,10 @@ class Preference:
     @property
     def max_generations(self) -> int:
         return self.num_generations
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        return tuple(m.column for m in _metadata(self.metadata))
 
     def settings(self) -> DatasetSettings:
         names = [f'generations-{i}' for i in range(self.num_generations)]
@@ -256,24 +268,21 @@ def _metadata(metadata: Iterable[Metadata | str]) -> tuple[Metadata, ...]:
     return tuple(Metadata(m) if isinstance(m, str) else m for m in metadata)
 
 
-def _metadata_value(metadata: Metadata, cells: Sequence[Any], warnings: list[str]) -> Any:
+def _metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None], warnings: list[str]) -> Any:
     """One value for a record out of its rows' cells: what they agree on, or, for terms, all of them."""
-    cells = [c for cell in cells if cell is not None for c in (cell if isinstance(cell, list) else [cell])]
+    texts = list(dict.fromkeys(text for cell in cells if cell is not None for text in cell if text is not None))
     if metadata.type == 'terms':
-        terms = list(dict.fromkeys(str(c) for c in cells if c is not None))
-        return terms[0] if len(terms) == 1 else terms or None
-    numbers = list(dict.fromkeys(_number(c, metadata.type) for c in cells))
+        return texts[0] if len(texts) == 1 else texts or None
+    numbers = list(dict.fromkeys(_number(text, metadata.type) for text in texts))
     if len(numbers) > 1:
         warnings.append(f'metadata {metadata.column!r} differs within the group ({numbers}): the first was kept')
     return numbers[0] if numbers else None
 
 
-def _number(cell: Any, kind: str) -> Any:
-    """The cell as the kind of number that the property takes; as it is if it is none, to be refused with a reason."""
+def _number(text: str, kind: str) -> Any:
+    """The number that the text writes, as the property takes it; the text itself if it is none, to be refused."""
     try:
-        number = float(cell) if kind == 'float' or not isinstance(cell, int) else cell
-    except (TypeError, ValueError):
-        return cell
-    if kind == 'integer' and isinstance(number, float):
-        return int(number) if number.is_integer() else cell
-    return number
+        return int(text) if kind == 'integer' else float(text)
+    except ValueError:
+        whole = parse_rating(text) if kind == 'integer' else None  # 3.0 is an integer, too
+        return text if whole is None else whole

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import Lineage
+from apache_beam.transforms.trigger import AccumulationMode
 
-from beam_argilla._client import MAX_ITEMS, Client, Dataset, RetryPolicy
+from beam_argilla._client import Client, Dataset, RetryPolicy
 from beam_argilla._existing import Distinct, ReadExisting
 from beam_argilla._fallible import Collect, Fallible, Refused, refuse
 from beam_argilla._sink import NAMESPACE, Bounds, WriteRecordsFn, WrittenRecord
 from beam_argilla.connection import ArgillaConnection
+from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
-from beam_argilla.generations import Columns
+from beam_argilla.generations import Columns, metadata_columns
 from beam_argilla.grouping import GroupGenerations, Policies
 from beam_argilla.reading import FormatGenerations
 from beam_argilla.records import Record
 from beam_argilla.settings import DatasetSettings
 from beam_argilla.tasks import Task
-
-_SHARDS = 64  # of the external ids, where they meet; the most workers that go on from there
 
 
 class WriteResult:
@@ -73,6 +74,12 @@ class _Build(beam.DoFn):
 
     def process(self, table: pa.Table) -> Iterator[Any]:
         built = warned = 0
+        lacking = set(self._task.metadata_columns) - set(metadata_columns(table))
+        if lacking:
+            raise InputError(
+                f'The task keeps {sorted(lacking)} as metadata, but these columns were not read: name them in '
+                'Columns(metadata=[...]).'
+            )
         for record in self._task.records(table):
             if isinstance(record, FailedRecord):
                 yield refuse(record)
@@ -126,6 +133,8 @@ class WriteToArgilla(beam.PTransform):
         **sink: Any,
     ):
         super().__init__()
+        if columns is not None:  # the task knows which columns it keeps as metadata
+            columns = replace(columns, metadata=list(dict.fromkeys([*columns.metadata, *task.metadata_columns])))
         self.columns = columns
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)
@@ -147,6 +156,7 @@ class WriteToArgilla(beam.PTransform):
 
     def expand(self, elements: beam.PCollection) -> WriteResult:
         refused = Collect()
+        refused.take_over(elements)
         tables = elements
         if self.columns is not None:
             tables = elements | 'Format' >> FormatGenerations(self.columns).with_error_handler(refused)
@@ -207,10 +217,10 @@ class WriteRecords(beam.PTransform):
         skip_unchanged: bool = False,
         max_parallelism: int | None = None,
         distinct: bool = True,
-        max_records: int = MAX_ITEMS,
-        max_bytes: int = 8 << 20,
-        max_suggestions: int = 2_000,
-        max_in_flight: int = 32,
+        max_records: int = Bounds().max_records,
+        max_bytes: int = Bounds().max_bytes,
+        max_suggestions: int = Bounds().max_suggestions,
+        max_in_flight: int = Bounds().max_in_flight,
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
@@ -251,13 +261,16 @@ class WriteRecords(beam.PTransform):
         if self.skip_unchanged and not (one_window and records.is_bounded):
             raise ValueError('skip_unchanged=True needs bounded input without windows: leave it out, or write in batch')
         unchanged, refused = [], []
-        # An unbounded input in one window never ends, so nothing could be grouped; there a later record is an update.
-        can_group = records.is_bounded or not one_window
-        if can_group and (self.distinct or self.skip_unchanged or self.max_parallelism):
+        # An unbounded input in one window never ends, so nothing could be grouped; and where triggers accumulate, the
+        # same record comes again to be updated. There the sink alone sees to ids, bundle by bundle.
+        accumulates = records.windowing.accumulation_mode == AccumulationMode.ACCUMULATING
+        can_group = (records.is_bounded or not one_window) and not accumulates
+        if self.skip_unchanged or (self.distinct and can_group):
             existing = dataset | ReadExisting(self.connection, self.retry) if self.skip_unchanged else None
-            num_shards = self.max_parallelism or _SHARDS
-            chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace, num_shards)
+            chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace)
             records, unchanged, refused = chosen.records, [chosen.unchanged], [chosen[Refused.TAG]]
+        if self.max_parallelism is not None:
+            records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
         written = records | 'Upsert' >> beam.ParDo(self.fn, beam.pvalue.AsSingleton(dataset)).with_outputs(
             Refused.TAG, main='written'
         )

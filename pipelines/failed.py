@@ -28,7 +28,7 @@ class ReadFailed(Fallible):
     Output: ``records``: PCollection of `Record`; ``tables``: PCollection of canonical tables, to be grouped.
 
     Args:
-        prefix: what the names of the files begin with.
+        prefix: what was given to ``--failed``, or the name of one file.
         columns: what the input called its columns, for rows that were refused as they were read.
         groups_are_whole: whether rows that are a part of a group may be sent: there is no group to overwrite (text
             generation), or the rest of it is read too.
@@ -39,16 +39,18 @@ class ReadFailed(Fallible):
 
     def __init__(self, prefix: str, columns: ba.Columns, groups_are_whole: bool):
         super().__init__()
-        if not FileSystems.match([f'{prefix}*'])[0].metadata_list:
-            raise InputError(f'No file matches {prefix + "*"!r}: name the PREFIX that was given to --failed.')
-        self._prefix = prefix
+        self._pattern = prefix if prefix.endswith('.jsonl') else f'{prefix}-*.jsonl'
+        if not FileSystems.match([self._pattern])[0].metadata_list:
+            raise InputError(
+                f'No file matches {self._pattern!r}: name a file, or the PREFIX that was given to --failed.'
+            )
         self._columns = columns
         self._groups_are_whole = groups_are_whole
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         read = (
             pbegin
-            | 'Read lines' >> beam.io.ReadFromText(f'{self._prefix}*')
+            | 'Read lines' >> beam.io.ReadFromText(self._pattern)
             | 'Parse'
             >> beam.ParDo(_Parse(self._columns.metadata, self._groups_are_whole)).with_outputs(
                 'tables', 'input', Refused.TAG, main='records'

@@ -304,7 +304,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             suggestions=args.suggestions,
             skip_unchanged=args.skip_unchanged,
             max_parallelism=args.max_parallelism,
-            distinct=job.retry is not None,  # else grouping has made ids unique
+            distinct=False,  # grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
         _ = (

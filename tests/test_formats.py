@@ -12,11 +12,18 @@ import pyarrow as pa
 import pytest
 
 import beam_argilla as ba
+from beam_argilla import formats
 from beam_argilla.errors import InputError
-from beam_argilla.formats import from_rows, to_canonical
+from beam_argilla.formats import to_canonical
 from beam_argilla.generations import is_grouped
 
 ROW = {'instruction': 'Say hi', 'generation': 'hi'}
+
+
+def from_rows(elements, columns):
+    """All of what comes of the rows."""
+    tables, failed = formats.from_rows(elements, columns)
+    return (pa.concat_tables(tables) if tables else None), failed
 
 
 def sha256(text: str) -> str:
@@ -148,10 +155,47 @@ def test_wide_rows_are_exploded_in_order_and_need_no_shuffle():
 )
 def test_wide_rows_that_cannot_be_used(row, error):
     good = {'instruction': 'ok', 'generations': ['x', 'y'], 'ratings': [1, 2]}
-    table, failed = from_rows([good, {'instruction': 'bad', 'ratings': None, **row}], ba.Columns())
+    bad = {'instruction': 'bad', 'ratings': None, **row}
+    table, failed = to_canonical(pa.Table.from_pylist([good, bad]), ba.Columns())
     assert [f.error for f in failed] == [error]
     assert table.column('instruction').to_pylist().count('ok') == 2
-    assert json.loads(failed[0].data)['input'][0]['instruction'] == 'bad'
+    ((what, (refused,)),) = json.loads(failed[0].data).items()
+    assert refused['instruction'] == 'bad'
+    assert what == ('rows' if error == 'NullGeneration' else 'input')  # an item of a row is in canonical form
+
+
+def test_rows_are_judged_by_themselves_whatever_stands_beside_them():
+    nan = float('nan')
+    elements = [
+        {'instruction': 'a', 'generation': 'x', 'model_name': nan},
+        {'instruction': 'b', 'generation': nan},
+        {'instruction': nan, 'generation': 'y'},
+        {'instruction': 'c', 'generation': 7},
+        {'instruction': 'd', 'generation': ['p', 'q'], 'rating': [1, nan]},
+        {'instruction': 'e', 'generation': b'bytes'},
+    ]
+    together, failed = from_rows(elements, ba.Columns(rating='rating'))
+    got = {(r['instruction'], r['generation'], r['rating']) for r in together.to_pylist()}
+    assert got == {('a', 'x', None), ('d', 'p', '1'), ('d', 'q', None), ('e', 'bytes', None)}
+    assert sorted(f.error for f in failed) == ['EmptyInstruction', 'NotText', 'NullGeneration']
+    apart = [from_rows([e], ba.Columns(rating='rating')) for e in elements]
+    assert {(r['instruction'], r['generation'], r['rating']) for t, _ in apart if t for r in t.to_pylist()} == got
+    assert sorted(f.error for _, fs in apart for f in fs) == ['EmptyInstruction', 'NotText', 'NullGeneration']
+
+
+def test_a_string_column_that_is_not_utf8_costs_its_row_alone():
+    """Nobody checks the strings of a Parquet file but the reader."""
+    broken = pa.Array.from_buffers(pa.string(), 2, [None, *pa.array([b'ok', b'\xff\xfe']).buffers()[1:]])
+    table = pa.table({'instruction': ['a', 'b'], 'generation': broken})
+    out, failed = to_canonical(table, ba.Columns())
+    assert out.column('generation').to_pylist() == ['ok']
+    assert [f.error for f in failed] == ['NotUtf8']
+
+
+def test_wide_rows_keep_the_order_of_their_lists_also_beside_a_position_of_the_row():
+    table = pa.table({'instruction': ['a'], 'generations': [['z', 'a']], 'place': [7]})
+    out, _ = to_canonical(table, ba.Columns(position='place'))
+    assert out.column('position').to_pylist() == [0, 1]
 
 
 def test_a_missing_column_is_an_error_that_lists_those_there_are():
@@ -162,7 +206,7 @@ def test_a_missing_column_is_an_error_that_lists_those_there_are():
         to_canonical(table, ba.Columns(instruction='prompt', rating='stars'))
 
 
-def test_metadata_keeps_numbers_and_writes_the_rest_as_text():
+def test_metadata_is_carried_as_text_whatever_it_was():
     table = pa.table(
         {
             'instruction': ['a', 'b'],
@@ -177,10 +221,10 @@ def test_metadata_keeps_numbers_and_writes_the_rest_as_text():
     out, _ = to_canonical(table, ba.Columns(metadata=['n', 'f', 'b', 'huge', 'tags']))
     got = {name[9:]: out.column(name).to_pylist() for name in out.column_names if name.startswith('metadata.')}
     assert got == {
-        'n': [1, None],
-        'f': [0.5, None],
-        'b': ['true', 'false'],
-        'huge': [str(2**64 - 1), '1'],
+        'n': [['1'], None],
+        'f': [['0.5'], None],
+        'b': [['true'], ['false']],
+        'huge': [[str(2**64 - 1)], ['1']],
         'tags': [['p', 'q'], None],
     }
 

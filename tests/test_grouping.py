@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
+from apache_beam.transforms.error_handling import ErrorHandler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -165,8 +166,14 @@ def test_groups_that_are_whole_need_no_shuffle_but_must_be_whole():
         assert_that(groups | beam.Map(lambda t: t.column('generation').to_pylist()), equal_to([['x', 'y', 'z']]))
 
     twice = pa.table({'instruction': ['c', 'b'], 'generations': [['x'], ['other']]})
-    with pytest.raises(InputError, match=r'1 instruction ids stand in several places.*shuffle=True'), pipeline() as p:
-        _ = p | beam.Create([wide, twice]) | ba.FormatGenerations() | ba.GroupGenerations(shuffle=False)
+    within = pa.table({'instruction': ['d', 'd'], 'generations': [['x'], ['y']]})
+    with pipeline() as p:  # of those that are not, none is written
+        with ErrorHandler(beam.Map(lambda f: (f.error, json.loads(f.data)['rows'][0]['instruction']))) as handler:
+            tables = p | beam.Create([wide, twice, within]) | ba.FormatGenerations()
+            groups = tables | ba.GroupGenerations(shuffle=False).with_error_handler(handler)
+        assert_that(handler.output(), equal_to([('RepeatedId', 'b')] * 2 + [('RepeatedId', 'd')]), 'refused')
+        instructions = groups | beam.FlatMap(lambda t: set(t.column('instruction').to_pylist()))
+        assert_that(instructions, equal_to(['a', 'c']))
     with pipeline() as p:  # with a shuffle, they are one group
         groups = p | beam.Create([wide, twice]) | ba.FormatGenerations() | ba.GroupGenerations()
         sizes = groups | beam.FlatMap(ids_and_sizes) | beam.Map(lambda x: x[1])
@@ -182,9 +189,21 @@ def test_without_an_error_handler_a_refusal_fails_the_pipeline_with_its_reason()
         _ = p | beam.Create([{'instruction': 'x', 'generation': None}]) | ba.FormatGenerations()
 
 
-def test_metadata_of_two_types_becomes_text():
-    a = to_canonical(pa.table({'instruction': ['a'], 'generation': ['x'], 'm': [1]}), ba.Columns(metadata=['m'])).table
-    b = to_canonical(
-        pa.table({'instruction': ['a'], 'generation': ['y'], 'm': ['?']}), ba.Columns(metadata=['m'])
-    ).table
-    assert _shuffle.concat([a, b]).column('metadata.m').to_pylist() == ['1', '?']
+def test_metadata_is_the_same_whatever_type_the_column_has_in_another_table():
+    columns = ba.Columns(metadata=['m'])
+    kinds = (['5'], [5], [5.0], [['5']], [None], [[]])
+    tables = [
+        to_canonical(pa.table({'instruction': ['a'], 'generation': [str(i)], 'm': kind}), columns).table
+        for i, kind in enumerate(kinds)
+    ]
+    joined = pa.concat_tables(tables).column('metadata.m').to_pylist()
+    assert joined == [['5'], ['5'], ['5'], ['5'], None, []]
+
+
+def test_two_texts_are_a_conflict_also_where_the_generations_agree():
+    one, other = rows(1)[0], {**rows(1)[0], 'instruction': 'Another text'}
+    (failed,) = arrange(canonical([one, other]), ba.Policies()).failed
+    assert failed.error == 'InstructionConflict'
+    arranged = arrange(canonical([one, other]), ba.Policies(on_conflict='first'))
+    assert not arranged.failed
+    assert arranged.table.num_rows == 1

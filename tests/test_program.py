@@ -154,7 +154,8 @@ def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     good = tmp_path / 'good.parquet'
     pq.write_table(pa.Table.from_pylist(rows(2)[4:]), good)
     status, out, _ = run(
-        '--retry_failed', str(tmp_path / 'repaired'), '--input', str(good), '--dataset', (name2 := unique('program')),
+        '--retry_failed', str(tmp_path / 'repaired.jsonl'), '--input', str(good), '--dataset',
+        (name2 := unique('program')),
         '--num_generations', '5', '--instruction_id_column', 'instruction_id', '--failed', str(tmp_path / 'third'),
     )  # fmt: skip
     assert status == 0
@@ -170,12 +171,12 @@ def test_a_record_that_the_server_refused_is_sent_again_as_it_was_repaired(serve
     status, out, _ = run('--input', str(tmp_path / 'in.parquet'), *options, '--failed', str(tmp_path / 'failed'))
     assert status == 0
     assert '1 refused: MetadataValue 1' in out
-    (file,) = tmp_path.glob('failed*')
+    (file,) = tmp_path.glob('failed-*')
     line = json.loads(file.read_text())
     assert line['stage'] == 'validate'
     line['data']['record']['metadata']['share'] = 0.5
     (tmp_path / 'repaired.jsonl').write_text(json.dumps(line))
-    status, out, err = run('--retry_failed', str(tmp_path / 'repaired'), *options)
+    status, out, err = run('--retry_failed', str(tmp_path / 'repaired.jsonl'), *options)
     assert (status, err) == (0, '')
     (written,) = records(server, name).values()
     assert dict(written.metadata) == {'share': 0.5}
