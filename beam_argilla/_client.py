@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,7 @@ class Client:
         self._url = connection.api_url
         self._retry = retry or RetryPolicy()
         self._last_upsert = float('-inf')  # when the last one succeeded
+        self._stop = threading.Event()
         self._http = httpx.Client(
             base_url=f'{connection.api_url}/api/v1',
             headers={**headers, 'Content-Type': 'application/json'},
@@ -183,6 +185,10 @@ class Client:
 
     def close(self) -> None:
         self._http.close()
+
+    def stop(self) -> None:
+        """Nothing is tried again from now on: the job has failed, and whoever waits for an answer need not."""
+        self._stop.set()
 
     def __enter__(self) -> Client:
         return self
@@ -201,7 +207,7 @@ class Client:
             ServerUnavailableError: nothing answers within the time limit.
         """
         try:
-            version = self._json('GET', '/version').get('version', '')
+            version = str(self._json('GET', '/version').get('version', ''))
         except (RejectedBatchError, AttributeError) as e:
             raise NotArgillaError(f'{self._url} is not an Argilla server: {e}') from e
         number = tuple(int(n) for n in re.findall(r'\d+', version)[:2])
@@ -418,7 +424,8 @@ class Client:
                         f'and is the address right? The last failure: {e}'
                     ) from e
                 observe(Attempt(sent, now - sent, e, wait))
-                time.sleep(wait)
+                if self._stop.wait(wait):
+                    raise ServerUnavailableError(f'Given up, for the job has failed. The last failure: {e}') from e
             else:
                 observe(Attempt(sent, time.monotonic() - sent))
                 return answer
@@ -445,7 +452,7 @@ class Client:
             raise NotArgillaError(
                 f'No HTTP request can be made to {self._url}: check the address and headers.'
             ) from None
-        except httpx.TransportError as e:  # connect, read, write, pool, time-out, protocol
+        except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
             cause = type(e).__name__
             raise TransientError(self._clean(f'{method} {self._url}: {cause}: {e}'), cause) from e
         if not response.is_success:
@@ -528,21 +535,26 @@ def _detail(response: httpx.Response) -> tuple[str, dict[int, str]]:
         named = _POSITION.match(detail)
         return detail, {int(named[1]): named[2]} if named else {}
     reasons: dict[int, str] = {}
-    errors = detail.get('params', {}).get('errors', []) if isinstance(detail, dict) else []
-    for error in errors if isinstance(errors, list) else []:
-        where = error.get('loc', [])
-        if len(where) > 2 and where[1] == 'items' and isinstance(where[2], int):
-            path = '.'.join(map(str, where[3:]))
-            reason = f'{path}: {error.get("msg")}'
-            reasons[where[2]] = f'{reasons[where[2]]}; {reason}' if where[2] in reasons else reason
+    for error in _errors(detail):
+        match error:
+            case {'loc': ['body', 'items', int(index), *path], 'msg': message}:
+                reason = f'{".".join(map(str, path))}: {message}'
+                reasons[index] = f'{reasons[index]}; {reason}' if index in reasons else reason
     return orjson.dumps(detail, default=str).decode()[:2000], reasons
+
+
+def _errors(detail: Any) -> list[Any]:
+    match detail:
+        case {'params': {'errors': [*errors]}}:
+            return errors
+    return []
 
 
 def _retry_after(value: str | None) -> float | None:
     """Seconds of a Retry-After header, in either of its forms."""
     if not value:
         return None
-    if value.strip().isdigit():
+    if value.strip().isascii() and value.strip().isdigit():
         return float(value)
     date = _http_date(value)
     return max(0.0, (date - datetime.now(timezone.utc)).total_seconds()) if date else None

