@@ -207,7 +207,8 @@ class Client:
             ServerUnavailableError: nothing answers within the time limit.
         """
         try:
-            version = str(self._json('GET', '/version').get('version', ''))
+            version = self._json('GET', '/version').get('version')
+            version = version if isinstance(version, str) else ''
         except (RejectedBatchError, AttributeError) as e:
             raise NotArgillaError(f'{self._url} is not an Argilla server: {e}') from e
         number = tuple(int(n) for n in re.findall(r'\d+', version)[:2])

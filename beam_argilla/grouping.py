@@ -195,7 +195,7 @@ class _Partition(beam.DoFn):
         self, table: pa.Table, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[WindowedValue]:
         buffer = self._buffers.setdefault(window, {})
-        for partition, part in _shuffle.split(table, 'instruction_id', self._num_partitions):
+        for partition, part in _shuffle.split(_canonical(table), 'instruction_id', self._num_partitions):
             buffer.setdefault(partition, []).append(part)
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
         self._bytes += table.nbytes
@@ -212,6 +212,16 @@ class _Partition(beam.DoFn):
             for element in elements:
                 yield WindowedValue(element, self._timestamps[window], (window,))
         self.start_bundle()
+
+
+def _canonical(table: Any) -> pa.Table:
+    if isinstance(table, pa.Table) and 'instruction_id' in table.column_names:
+        return table
+    kind = f'a table of {table.column_names}' if isinstance(table, pa.Table) else type(table).__name__
+    raise InputError(
+        f'Canonical tables are grouped, not {kind}. Say what your columns are called: WriteToArgilla(columns=Columns(...)) '
+        'or FormatGenerations(Columns(...)).'
+    )
 
 
 def _slice(address: Any) -> pa.Table:
@@ -238,10 +248,10 @@ class _Whole(beam.DoFn):
         self._policies = policies
 
     def process(self, table: pa.Table, repeated: Sequence[str]) -> Iterator[Any]:
-        if not is_grouped(table):
+        if not is_grouped(_canonical(table)):
             raise InputError(
-                'The input is long (a row is a generation), so its groups need the shuffle: shuffle=True. If the rows '
-                'of each group are adjacent in its file, ReadGenerations(clustered=True) can do without.'
+                'The input is long (a row is a generation), so its groups need the shuffle: shuffle=True (--shuffle). '
+                'If the rows of each group are adjacent in its file, ReadGenerations(clustered=True) can do without.'
             )
         if repeated:
             ids = table.column('instruction_id')
@@ -361,6 +371,7 @@ def arrange(table: pa.Table, policies: Policies) -> Arranged:
     if policies.on_conflict == 'fail':
         refuse_groups(conflicting, 'InstructionConflict', _CONFLICT)
     elif len(conflicting):
+        counts['conflicts_shown_first'] = len(conflicting)
         table = table.set_column(table.column_names.index('instruction'), table.schema.field('instruction'), first_text)
     refuse_groups(np.flatnonzero((sizes < policies.min_generations) & keep), 'TooFewGenerations', _TOO_FEW)
     return Arranged(table if keep.all() else table.filter(pa.array(keep[group])), failed, counts)
@@ -429,8 +440,9 @@ _REPEATED = (
 )
 _STILL_MORE = 'Instruction id {id!r} has more generations than a record has places for: here are {size} of them.'
 _DUPLICATE = (
-    'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales: '
-    'the one that comes first in order was kept. Keep one in the input.'
+    'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales. This '
+    'one is refused in favour of the one that comes first in order. If they are of two models, name the column that '
+    'says so (model_name).'
 )
 
 

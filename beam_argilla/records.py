@@ -184,9 +184,11 @@ class Encoder:
     def _suggestions(self, suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
         items = []
         for suggestion in suggestions:
-            value, agent, score = suggestion[1:4]
-            repeats = type(value) is int and score is None and (agent is None or type(agent) is str)
-            item = self._seen.get(suggestion) if repeats else None  # what is suggested may not even be hashable
+            repeats = type(suggestion[1]) is int and suggestion[3] is None  # scores seldom do
+            try:
+                item = self._seen.get(suggestion) if repeats else None
+            except TypeError:  # not even hashable
+                item = None
             if item is None:
                 item = self._suggestion(suggestion)
                 if repeats:
@@ -201,7 +203,7 @@ class Encoder:
 
     def _suggestion(self, suggestion: Suggestion) -> dict[str, Any]:
         question, value, agent, score, kind = suggestion
-        check = self._questions.get(question)
+        check = self._questions.get(question) if isinstance(question, str) else None
         if check is None:
             known = list(self._questions)
             raise InvalidRecordError('UnknownQuestion', f'The dataset has no question {question!r}; it has {known}')

@@ -133,6 +133,8 @@ class WriteToArgilla(beam.PTransform):
         **sink: Any,
     ):
         super().__init__()
+        if not (hasattr(task, 'records') and hasattr(task, 'settings')):
+            raise TypeError(f'task must be a task such as Preference(num_generations=4), not {task!r}')
         if columns is not None:  # the task knows which columns it keeps as metadata
             columns = replace(columns, metadata=list(dict.fromkeys([*columns.metadata, *task.metadata_columns])))
         self.columns = columns
@@ -224,6 +226,8 @@ class WriteRecords(beam.PTransform):
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
+        if not isinstance(connection, ArgillaConnection):
+            raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
         if not 1 <= len(dataset) <= 200:
             raise ValueError(f'dataset={dataset!r}: a name has 1 to 200 characters')
         if not workspace:

@@ -25,6 +25,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.utils.secret import Secret
@@ -52,11 +53,13 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     g = p.add_argument_group('what is read')
-    g.add_argument('--input', action='append', metavar='PATTERN', help='Parquet files; repeatable')
+    g.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help='Parquet files; repeatable')
     g.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
-    g.add_argument('--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column')
+    g.add_argument(
+        '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
+    )
     g.add_argument('--retry_failed', metavar='PREFIX', help='files that an earlier run wrote to --failed')
-    g.add_argument('--instruction_column', default='instruction', metavar='NAME')
+    g.add_argument('--instruction_column', default='instruction', metavar='NAME', help='(%(default)s)')
     g.add_argument(
         '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
     )
@@ -75,11 +78,20 @@ def parser() -> argparse.ArgumentParser:
     )
 
     g = p.add_argument_group('how rows become records')
-    g.add_argument('--task', choices=['preference', 'text_generation'], default='preference')
-    g.add_argument('--num_generations', type=int, metavar='N', help='places for generations in a preference record')
-    g.add_argument('--on_conflict', choices=['fail', 'first'], default='fail', help='one id has different instructions')
-    g.add_argument('--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places')
-    g.add_argument('--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer')
+    g.add_argument('--task', choices=['preference', 'text_generation'], default='preference', help='(%(default)s)')
+    g.add_argument(
+        '--num_generations', type=int, metavar='N', help='places for generations in a preference record (needed)'
+    )
+    g.add_argument(
+        '--on_conflict',
+        choices=['fail', 'first'],
+        default='fail',
+        help='one id has different instructions (%(default)s)',
+    )
+    g.add_argument(
+        '--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places (%(default)s)'
+    )
+    g.add_argument('--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer (%(default)s)')
     g.add_argument(
         '--spill_location', metavar='DIR', help='where rows wait for their groups (local runs: a temporary one)'
     )
@@ -95,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
     g = p.add_argument_group('where records go')
     g.add_argument('--dataset', required=True, metavar='NAME')
-    g.add_argument('--workspace', default='default', metavar='NAME')
+    g.add_argument('--workspace', default='default', metavar='NAME', help='(%(default)s)')
     g.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
     g.add_argument(
         '--api_url', default=os.environ.get('ARGILLA_API_URL'), metavar='URL', help='default: $ARGILLA_API_URL'
@@ -110,7 +122,9 @@ def parser() -> argparse.ArgumentParser:
         '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
     )
     g.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
-    g.add_argument('--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones')
+    g.add_argument(
+        '--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones (%(default)s)'
+    )
     g.add_argument('--max_parallelism', type=int, metavar='N', help='the most workers that write side by side')
     g.add_argument('--failed', metavar='PREFIX', help='write what is refused here, as JSON lines, and go on')
     g.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
@@ -142,6 +156,13 @@ def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.P
         'namespace': args.namespace,
     }
     if args.task == 'text_generation':
+        unused = [
+            n
+            for n in ('num_generations', 'rating_column', 'rationale_column', 'agent', 'agent_column')
+            if getattr(args, n)
+        ]
+        if unused:
+            raise ValueError(f'--{unused[0]} means nothing to --task text_generation: its records have no suggestions.')
         return ba.TextGeneration(**common)
     if args.num_generations is None:
         raise ValueError(
@@ -201,6 +222,11 @@ def _show_warnings(records: Sequence[ba.WrittenRecord]) -> None:
             print(f'Left out of {record.external_id}: {warning}', flush=True)
 
 
+def _show_refused(some: Sequence[ba.FailedRecord]) -> None:
+    for failed in sorted(some, key=str):
+        print(f'Refused: {failed.external_id}: {failed.error}: {failed.message}', flush=True)
+
+
 def _show(first: Sequence[tuple[str, bytes]]) -> None:
     for _, item in first:
         print('The first record as it would be sent:')
@@ -215,7 +241,7 @@ class Job:
     read: ba.ReadGenerations | None
     retry: ReadFailed | None
     task: ba.Preference | ba.TextGeneration
-    connection: ba.ArgillaConnection | None  # None: a dry run
+    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
 
 
@@ -233,7 +259,7 @@ def prepare(argv: Sequence[str] | None, scratch: str) -> tuple[Job, beam.Pipelin
     check_unknown(beam_args)
     if not args.input and not args.retry_failed:
         raise ValueError('--input is missing: which Parquet files?')
-    connection = None if args.dry_run else connection_of(args)
+    connection = None if args.dry_run and not args.api_url else connection_of(args)
     options = PipelineOptions(beam_args)
     runner = options.view_as(StandardOptions)
     local = runner.runner is None
@@ -256,6 +282,8 @@ def prepare(argv: Sequence[str] | None, scratch: str) -> tuple[Job, beam.Pipelin
     retry = None
     if args.retry_failed:
         retry = ReadFailed(args.retry_failed, columns, read is not None or args.task == 'text_generation')
+    if args.failed:
+        FileSystems.get_filesystem(args.failed)  # raises if there is no such kind of place
     job = Job(args, read, retry, task, connection, local)
     p = beam.Pipeline(options=options)
     build(p, job)
@@ -290,9 +318,15 @@ def build(p: beam.Pipeline, job: Job) -> None:
         | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
     )
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
-    if job.connection is None:
+    if args.dry_run or job.connection is None:
         encoded = all_records | 'Check' >> beam.ParDo(_Encode(task.settings())).with_outputs(Refused.TAG, main='items')
         refused.add_error_pcollection(encoded[Refused.TAG])
+        _ = (
+            refused.pcollections
+            | 'All refused' >> beam.Flatten()
+            | 'Some refused' >> beam.combiners.Sample.FixedSizeGlobally(_WARNINGS_SHOWN)
+            | 'Show refused' >> beam.Map(_show_refused)
+        )
         _ = encoded.items | 'First' >> beam.combiners.Top.Smallest(1) | 'Show' >> beam.Map(_show)
     else:
         write = ba.WriteRecords(
@@ -339,6 +373,7 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     for name, text in (
         ('duplicate_generations', 'rows merged into their duplicates'),
         ('warnings', 'suggestions or metadata left out'),
+        ('conflicts_shown_first', 'groups show the first of several instruction texts'),
     ):
         if get(name):
             lines.append(f'{counts[name]:,} {text}')
@@ -357,13 +392,42 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
 
 
 def check_unknown(beam_args: Sequence[str]) -> None:
-    """Beam ignores options that it does not know, so a slip of the pen in one of ours would go unnoticed."""
-    ours = [option for action in parser()._actions for option in action.option_strings]
+    """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
+
+    The message holds no value: one may be a secret.
+    """
+    beams = argparse.ArgumentParser(add_help=False, conflict_handler='resolve', allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(_WithoutDefaults(beams))
+    known = [option for p in (parser(), beams) for action in p._actions for option in action.option_strings]
+    follows_option = False
     for arg in beam_args:
-        name = arg.split('=')[0]
-        known = difflib.get_close_matches(name, ours, 1, 0.85)
-        if name.startswith('--') and known:
-            raise ValueError(f'{name} is not an option; did you mean {known[0]}?')
+        name, equals, _ = arg.partition('=')
+        if arg.startswith('-'):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 1, 0.8)
+                raise ValueError(f'{name} is not an option' + (f'; did you mean {close[0]}?' if close else '.'))
+        elif not follows_option:
+            raise ValueError('There is a word that belongs to no option. (Several files go behind one --input.)')
+        follows_option = arg.startswith('-') and not equals
+
+
+class _WithoutDefaults:
+    """What Beam's options need of a parser, some of them under names that argparse does not have."""
+
+    def __init__(self, wrapped: argparse.ArgumentParser):
+        self._wrapped = wrapped
+
+    def add_argument(self, *names: str, **options: Any) -> None:
+        if names and names[0].startswith('-'):
+            self._wrapped.add_argument(*names, nargs='*')
+
+    add_value_provider_argument = add_argument
+
+    def add_mutually_exclusive_group(self, **_: Any) -> _WithoutDefaults:
+        return self
+
+    add_argument_group = add_mutually_exclusive_group
 
 
 def run(job: Job, p: beam.Pipeline) -> int:
@@ -377,7 +441,7 @@ def run(job: Job, p: beam.Pipeline) -> int:
     refused = any(n for name, n in counts.items() if name.startswith('failed_'))
     if refused and args.failed:
         print(f'What was refused, and why: {args.failed}-*.jsonl')
-    if job.connection is not None and job.local:
+    if job.connection is not None and job.local and not args.dry_run:
         found = find_dataset(args, job.connection)
         print(f'The dataset: {found.url if found else "gone"}')
     return 1 if refused and not args.failed else 0
@@ -416,6 +480,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         try:
             return run(job, p)
+        except KeyboardInterrupt:
+            print('Stopped. What was written is there; running it again goes on from there.', file=sys.stderr)
+            return 130
         except Exception as e:
             explained = explain(e)
             if explained is None:

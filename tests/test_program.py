@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import random
@@ -71,6 +72,19 @@ def test_it_fills_a_dataset_and_says_so(server, files, run):
     assert dict(written['n/i0003'].metadata) == {'topic': 'counting', 'length': 3, 'share': 0.375}
 
 
+def test_what_a_shell_makes_of_a_pattern_is_read_too(server, files, run):
+    status, out, _ = run('--input', *sorted(glob.glob(files)), '--dataset', unique('program'), *BASE)
+    assert status == 0
+    assert '120 rows read, 30 groups' in out
+
+
+def test_an_unknown_option_is_told_without_its_value(server, files, run):
+    status, _, err = run('--input', files, '--dataset', unique('x'), *BASE, '--api_key', 'hf_secret')
+    assert status == 2
+    assert 'did you mean --api_key_env' in err
+    assert 'hf_secret' not in err
+
+
 def test_text_generation(server, files, run):
     name = unique('program')
     status, out, _ = run('--input', files, '--dataset', name, '--task', 'text_generation', '--model_names')
@@ -119,11 +133,12 @@ def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monk
     monkeypatch.delenv('ARGILLA_API_URL', raising=False)  # it needs no server
     status, out, _ = run('--input', spoilt, '--dataset', 'never', *BASE, '--dry_run')
     assert status == 1  # something is refused, and goes nowhere
-    shown, _, rest = out.partition('\n}\n')
+    shown, _, rest = out[out.index('The first record') :].partition('\n}\n')
     record = json.loads(shown.split('\n', 1)[1] + '}')
     assert record['external_id'] == 'i0001'
     assert record['fields']['generations-3'] == 'gamma says 2.'
     assert '2 records would be written (dry run: nothing was)' in rest
+    assert 'Refused: i0000: InstructionConflict: ' in out
     assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
 
 
@@ -196,6 +211,8 @@ MISTAKES = {
     ('--instruction_column', 'prompt'): r"no column 'prompt' for the instruction. Its columns are: 'instruction_id'",
     ('--metadata_column', 'nope'): "no column 'nope' for the metadata",
     ('--num_generation', '4'): 'did you mean --num_generations',
+    ('--runer', 'FlinkRunner'): 'did you mean --runner',
+    ('--runner=x', 'stray'): 'a word that belongs to no option',
     ('--ratings', '1-5'): 'write whole numbers with commas',
     ('--workspace', 'nowhere'): "no workspace 'nowhere'.*There are: 'default'",
     ('--api_url', 'http://127.0.0.1:9'): 'Is the server running',
