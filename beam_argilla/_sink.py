@@ -88,7 +88,7 @@ class _Sender:
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, bounds: Bounds):
         self.client = Client(connection, retry)
-        self.failed = False
+        self.error: BaseException | None = None  # the first that ends the job
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
         self._warned = float('-inf')
         self._lock = threading.Lock()
@@ -111,9 +111,10 @@ class _Sender:
         except BaseException as e:
             # Only what ends the job comes here. The others shall not keep its process alive with their retries; if the
             # runner tries again in this process, it does so with another sender.
-            self.failed = True
+            with self._lock:
+                self.error = self.error or e
             self.client.stop()
-            future.set_exception(e)
+            future.set_exception(self.error)
         else:
             future.set_result(report)
         finally:
@@ -242,7 +243,7 @@ class WriteRecordsFn(beam.DoFn):
         return self._shared.acquire(lambda: _Sender(self._connection, self._retry, self._bounds), tag)
 
     def start_bundle(self) -> None:
-        if self._sender.failed:
+        if self._sender.error is not None:
             self._sender = self._acquire(tag=id(self._sender))
         self._batch: list[_Pending] = []
         self._ids: set[str] = set()  # sent since the last flush

@@ -219,8 +219,8 @@ def _canonical(table: Any) -> pa.Table:
         return table
     kind = f'a table of {table.column_names}' if isinstance(table, pa.Table) else type(table).__name__
     raise InputError(
-        f'Canonical tables are grouped, not {kind}. Say what your columns are called: WriteToArgilla(columns=Columns(...)) '
-        'or FormatGenerations(Columns(...)).'
+        f'Canonical tables are grouped, not {kind}. Say what your columns are called: '
+        'WriteToArgilla(columns=Columns(...)) or FormatGenerations(Columns(...)).'
     )
 
 

@@ -302,8 +302,19 @@ def _check_float(value: Any) -> str | None:
 
 
 def _check_extra(value: Any) -> str | None:
-    """Metadata without a property: anything that JSON can carry."""
-    return f'is {value}, which JSON cannot carry' if isinstance(value, float) and not math.isfinite(value) else None
+    """Metadata without a property: anything that JSON can carry, at any depth. The encoder would write NaN as null."""
+    todo = [value]
+    while todo:
+        inner = todo.pop()
+        if isinstance(inner, float) and not math.isfinite(inner):
+            return f'holds {inner}, which JSON cannot carry'
+        if isinstance(inner, Mapping):
+            if not all(isinstance(key, str) for key in inner):
+                return 'holds a key that is no text, which JSON cannot carry'
+            todo += inner.values()
+        elif isinstance(inner, (list, tuple)):
+            todo += inner
+    return None
 
 
 _METADATA_CHECKS: dict[str, Check] = {'terms': _check_terms, 'integer': _check_integer, 'float': _check_float}
