@@ -331,8 +331,11 @@ def _valid_utf8(value: bytes) -> bool:
 
 def _blank(array: pa.Array) -> np.ndarray:
     """Where the text is empty or white space alone. Null is not blank."""
-    blank = pc.or_(pc.equal(pc.binary_length(array), 0), pc.utf8_is_space(array))
-    return blank.fill_null(False).to_numpy(zero_copy_only=False)
+    first = pc.utf8_slice_codeunits(array, 0, 1)  # most texts are seen not to be blank by their first character
+    blank = pc.or_(pc.equal(pc.binary_length(array), 0), pc.utf8_is_space(first)).fill_null(False)
+    if pc.any(blank).as_py():
+        blank = pc.or_(pc.equal(pc.binary_length(array), 0), pc.utf8_is_space(array)).fill_null(False)
+    return blank.to_numpy(zero_copy_only=False)
 
 
 def _null_where_blank(array: pa.Array) -> pa.Array:

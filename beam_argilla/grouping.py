@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -179,6 +180,10 @@ def partitions_for(num_bytes: int | None) -> int:
     return min(max(-(-num_bytes // _PARTITION_BYTES), _FEWEST_PARTITIONS), _MOST_PARTITIONS)
 
 
+# Compressing and writing need no Python, so they go on beside the reading of what comes next.
+_WRITER = ThreadPoolExecutor(1, 'beam_argilla-spill')
+
+
 class _Partition(beam.DoFn):
     """canonical table → (partition, slice of the tables buffered), kept apart by window."""
 
@@ -190,6 +195,7 @@ class _Partition(beam.DoFn):
         self._buffers: dict[Any, dict[int, list[pa.Table]]] = {}
         self._timestamps: dict[Any, Any] = {}
         self._bytes = 0
+        self._writing: Future[list[WindowedValue]] | None = None
 
     def process(
         self, table: pa.Table, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
@@ -200,18 +206,33 @@ class _Partition(beam.DoFn):
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
         self._bytes += table.nbytes
         if self._bytes >= _BUFFER_BYTES:
-            yield from self.finish_bundle()
+            yield from self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for window, buffer in self._buffers.items():
+        yield from self._flush()
+        yield from self._written()
+
+    def _flush(self) -> Iterator[WindowedValue]:
+        """Has the buffers written while the next tables are read, and yields what was written before."""
+        yield from self._written()
+        buffers, timestamps = self._buffers, self._timestamps
+        self._buffers, self._timestamps, self._bytes = {}, {}, 0
+        self._writing = _WRITER.submit(self._write, buffers, timestamps)
+
+    def _written(self) -> Iterator[WindowedValue]:
+        writing, self._writing = self._writing, None
+        return iter(writing.result()) if writing is not None else iter(())
+
+    def _write(self, buffers: dict[Any, dict[int, list[pa.Table]]], timestamps: dict[Any, Any]) -> list[WindowedValue]:
+        out = []
+        for window, buffer in buffers.items():
             slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
             if self._spill_location is None:
                 elements: Iterator[Any] = ((partition, _shuffle.to_ipc(table)) for partition, table in slices)
             else:
                 elements = _shuffle.write_segments(self._spill_location, slices)
-            for element in elements:
-                yield WindowedValue(element, self._timestamps[window], (window,))
-        self.start_bundle()
+            out += [WindowedValue(element, timestamps[window], (window,)) for element in elements]
+        return out
 
 
 def _canonical(table: Any) -> pa.Table:

@@ -207,13 +207,15 @@ class Encoder:
         if check is None:
             known = list(self._questions)
             raise InvalidRecordError('UnknownQuestion', f'The dataset has no question {question!r}; it has {known}')
-        problem = check(value) or _agent_problem(agent) or _score_problem(score) or _type_problem(kind)
+        plain = agent is None and score is None and kind is None
+        problem = check(value) or (
+            not plain and (_agent_problem(agent) or _score_problem(score) or _type_problem(kind))
+        )
         if problem:
             raise InvalidRecordError('SuggestionValue', f'The suggestion for {question!r} {problem}')
         item = {'question_id': self._ids[question], 'value': value}
-        for key, optional in (('agent', agent), ('score', score), ('type', kind)):
-            if optional is not None:
-                item[key] = optional
+        if not plain:
+            item |= {k: v for k, v in (('agent', agent), ('score', score), ('type', kind)) if v is not None}
         return item
 
 
