@@ -24,6 +24,7 @@ from beam_argilla.errors import (
     AuthenticationError,
     DatasetDiffersError,
     DatasetNotFoundError,
+    InputError,
     NotArgillaError,
     PermissionDeniedError,
     RefusedError,
@@ -385,6 +386,43 @@ def test_consuming_failed_is_how_to_go_on(connection, api):
         assert_that(result.failed | beam.Map(lambda f: f.error), equal_to(['NullGeneration', 'InstructionConflict']))
         assert_that(result.written | beam.Map(lambda w: w.external_id), equal_to(['i0002']), 'written')
     assert set(stored(api, name)) == {'i0002'}
+
+
+def test_consuming_failed_covers_what_was_refused_while_reading(connection, api, tmp_path):
+    """The README's first example."""
+    pq.write_table(pa.Table.from_pylist(BAD), tmp_path / 'bad.parquet')
+    name = unique('reading')
+    with pipeline() as p:
+        read = ba.ReadGenerations(str(tmp_path / '*.parquet'), COLUMNS)
+        result = p | read | ba.WriteToArgilla(name, task=ba.Preference(4), connection=connection)
+        assert_that(result.failed | beam.Map(lambda f: f.error), equal_to(['NullGeneration', 'InstructionConflict']))
+    assert set(stored(api, name)) == {'i0002'}
+    with pytest.raises(RefusedError, match='NullGeneration'), pipeline() as p:
+        _ = p | ba.ReadGenerations(str(tmp_path / '*.parquet'), COLUMNS)
+
+
+def test_the_task_says_which_columns_are_kept_as_metadata(connection, api):
+    task = ba.Preference(4, metadata=['topic', ba.Metadata('length', 'integer')])
+    write(connection, name := unique('metadata'), rows(2), task)  # with COLUMNS, which names none
+    assert stored(api, name)['i0001']['metadata'] == {'topic': 'counting', 'length': 1}
+
+
+@pytest.mark.parametrize(
+    ('mistake', 'message'),
+    [
+        ({'connection': 'http://x'}, 'connection must be an ArgillaConnection, not str'),
+        ({'task': 'preference'}, "task must be a task such as .*not 'preference'"),
+    ],
+)
+def test_a_wrong_kind_of_argument_is_told_when_the_transform_is_made(mistake, message):
+    arguments = {'task': ba.Preference(2), 'connection': ba.ArgillaConnection('http://x'), **mistake}
+    with pytest.raises(TypeError, match=message):
+        ba.WriteToArgilla('x', **arguments)
+
+
+def test_rows_without_column_names_are_told_what_is_missing(connection):
+    with pytest.raises(InputError, match=r'not dict.*WriteToArgilla\(columns=Columns'):
+        write(connection, unique('x'), rows(1), columns=None)
 
 
 def test_an_error_handler_is_the_other_way_to_go_on(connection, api):
