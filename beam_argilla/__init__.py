@@ -1,6 +1,7 @@
 """An Apache Beam connector for Argilla: LLM generations, grouped into records that people annotate, at any scale."""
 
 from beam_argilla._client import RetryPolicy as RetryPolicy
+from beam_argilla._groups import Policies as Policies
 from beam_argilla._sink import Bounds as Bounds
 from beam_argilla._sink import WriteRecordsFn as WriteRecordsFn
 from beam_argilla._sink import WrittenRecord as WrittenRecord
@@ -10,7 +11,6 @@ from beam_argilla.errors import BeamArgillaError as BeamArgillaError
 from beam_argilla.failures import FailedRecord as FailedRecord
 from beam_argilla.generations import Columns as Columns
 from beam_argilla.grouping import GroupGenerations as GroupGenerations
-from beam_argilla.grouping import Policies as Policies
 from beam_argilla.reading import FormatGenerations as FormatGenerations
 from beam_argilla.reading import ReadGenerations as ReadGenerations
 from beam_argilla.records import Record as Record

@@ -16,12 +16,13 @@ from apache_beam.transforms.trigger import AccumulationMode
 from beam_argilla._client import Client, Dataset, RetryPolicy
 from beam_argilla._existing import Distinct, ReadExisting
 from beam_argilla._fallible import Collect, Fallible, Refused, refuse
+from beam_argilla._groups import Policies
 from beam_argilla._sink import NAMESPACE, Bounds, WriteRecordsFn, WrittenRecord
 from beam_argilla.connection import ArgillaConnection
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
 from beam_argilla.generations import Columns, metadata_columns
-from beam_argilla.grouping import GroupGenerations, Policies
+from beam_argilla.grouping import GroupGenerations
 from beam_argilla.reading import FormatGenerations
 from beam_argilla.records import Record
 from beam_argilla.settings import DatasetSettings

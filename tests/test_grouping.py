@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import beam_argilla as ba
 from beam_argilla import _shuffle
+from beam_argilla._groups import arrange
 from beam_argilla.errors import InputError, RefusedError
 from beam_argilla.formats import to_canonical
-from beam_argilla.grouping import arrange
 from tests.samples import COLUMNS, canonical, pipeline, rows
 
 texts = st.text(alphabet='abé ', max_size=2)

@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
-from beam_argilla import _shuffle, grouping
+from beam_argilla import _groups, _shuffle, grouping
+from beam_argilla._groups import arrange, merge
 from beam_argilla.errors import BrokenPromiseError, InputError, JobError
-from beam_argilla.grouping import arrange, merge, partitions_for
+from beam_argilla.grouping import partitions_for
 from tests.samples import COLUMNS, canonical, counters, pipeline, rows
 
 
@@ -153,13 +154,13 @@ def test_a_group_far_too_large_is_cut_while_it_is_merged(overflow, limit):
 
 def test_what_is_held_while_a_skewed_partition_is_merged_stays_small(monkeypatch):
     held = []
-    cut = grouping._cut
+    cut = _groups._cut
 
     def spy(table, *args):
         held.append(table.num_rows)
         return cut(table, *args)
 
-    monkeypatch.setattr(grouping, '_cut', spy)
+    monkeypatch.setattr(_groups, '_cut', spy)
     slices = (canonical(skewed(20_000)[i : i + 500]) for i in range(0, 20_000, 500))
     list(merge(slices, ba.Policies(max_generations=4, overflow='truncate'), limit=200_000))
     assert max(held) < 6000

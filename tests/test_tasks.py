@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 import beam_argilla as ba
-from beam_argilla.grouping import arrange
+from beam_argilla._groups import arrange
 from beam_argilla.records import Encoder
 from beam_argilla.tasks import parse_rating
 from tests.samples import COLUMNS, canonical, rows

@@ -20,6 +20,7 @@ from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla._client import Client
+from beam_argilla._groups import arrange
 from beam_argilla.errors import (
     AuthenticationError,
     DatasetDiffersError,
@@ -31,7 +32,6 @@ from beam_argilla.errors import (
     ServerUnavailableError,
     WorkspaceNotFoundError,
 )
-from beam_argilla.grouping import arrange
 from tests.samples import COLUMNS, canonical, counters, pipeline, rows, unique
 
 PATIENCE = ba.RetryPolicy(limit=5)
