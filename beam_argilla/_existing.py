@@ -62,8 +62,8 @@ class Distinct(beam.PTransform):
         replace: whether suggestions that only the server has make a difference.
     """
 
-    # A worker holds one shard: of 10⁷ records of 4 kB, 10 MB.
-    NUM_SHARDS = 4096
+    # A worker holds one shard: of 10⁶ records of 4 kB, 8 MB. Each shard costs the runner 0.1 ms.
+    NUM_SHARDS = 512
 
     def __init__(self, dataset: beam.PCollection, existing: beam.PCollection | None, replace: bool):
         super().__init__()
@@ -90,13 +90,16 @@ class _Choose(beam.DoFn):
     def __init__(self, replace: bool):
         self._replace = replace
 
+    def start_bundle(self) -> None:
+        self._encoder: Encoder | None = None
+
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset) -> Iterator[Any]:
         _, met = element
         by_id: dict[Any, list[Record]] = {}
         for record in met['records']:
             by_id.setdefault(record.external_id, []).append(record)
         existing = {external_id: rest for external_id, *rest in met.get('existing', ()) if external_id in by_id}
-        encoder = Encoder(dataset.settings, dataset.question_ids)
+        self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
         for external_id, records in by_id.items():
             first, *others = records
             if any(other[:4] != first[:4] for other in others):
@@ -106,7 +109,7 @@ class _Choose(beam.DoFn):
             if others:
                 Metrics.counter(NAMESPACE, 'duplicate_records').inc(len(others))
             record_id, found = existing.get(external_id, (None, None))
-            if found is not None and self._same(encoder, first, found):
+            if found is not None and self._same(self._encoder, first, found):
                 Metrics.counter(NAMESPACE, 'records_unchanged').inc()
                 written = WrittenRecord(external_id, record_id, 'unchanged', first.warnings)
                 yield beam.pvalue.TaggedOutput('unchanged', written)
