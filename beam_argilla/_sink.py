@@ -33,6 +33,7 @@ from beam_argilla.settings import differences
 _LOGGER = logging.getLogger(__name__)
 NAMESPACE = 'beam_argilla'  # of all metrics
 _SECONDS_BETWEEN_WARNINGS = 30.0
+_SECONDS_BETWEEN_LOOKS = 5.0  # at the dataset, where many records are refused one after the other
 
 
 class WrittenRecord(NamedTuple):
@@ -90,7 +91,7 @@ class _Sender:
         self.client = Client(connection, retry)
         self.error: BaseException | None = None  # the first that ends the job
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
-        self._warned = float('-inf')
+        self._warned = self._looked = float('-inf')
         self._lock = threading.Lock()
 
     def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
@@ -172,6 +173,10 @@ class _Sender:
 
     def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
         """The encoder has checked every record, so a refusal may mean that somebody changed the dataset meanwhile."""
+        with self._lock:
+            if time.monotonic() - self._looked < _SECONDS_BETWEEN_LOOKS:
+                return
+            self._looked = time.monotonic()
         now = self.client.dataset(dataset.id)
         changes = differences(dataset.settings, now.settings) + differences(now.settings, dataset.settings)
         if now.question_ids != dataset.question_ids or changes:
