@@ -15,8 +15,8 @@ import orjson
 from apache_beam.metrics import Metrics
 
 from beam_argilla._client import MAX_LISTED, Client, Dataset, RetryPolicy
-from beam_argilla._fallible import Refused, refuse
-from beam_argilla._sink import NAMESPACE, WrittenRecord
+from beam_argilla._fallible import NAMESPACE, Refused, refuse
+from beam_argilla._sink import WrittenRecord
 from beam_argilla.connection import ArgillaConnection
 from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_record
 

@@ -14,6 +14,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.errors import RefusedError
 from beam_argilla.failures import FailedRecord
 
+NAMESPACE = 'beam_argilla'  # of all metrics
+
 
 class Fallible(beam.PTransform):
     """Base of transforms that may refuse elements. See `with_error_handler`."""
@@ -78,5 +80,5 @@ class Refused(beam.DoFn):
 
 def refuse(failed: FailedRecord, stamp: WindowedValue | None = None) -> beam.pvalue.TaggedOutput:
     """Counts a FailedRecord and makes it the output of a DoFn, with the given timestamp and window if any."""
-    Metrics.counter('beam_argilla', f'failed_{failed.error}').inc()
+    Metrics.counter(NAMESPACE, f'failed_{failed.error}').inc()
     return beam.pvalue.TaggedOutput(Refused.TAG, failed if stamp is None else stamp.with_value(failed))

@@ -23,7 +23,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla._client import MAX_ITEMS, Attempt, Client, Dataset, RetryPolicy, Upserted
-from beam_argilla._fallible import refuse
+from beam_argilla._fallible import NAMESPACE, refuse
 from beam_argilla._flow import FlowControl
 from beam_argilla.connection import ArgillaConnection
 from beam_argilla.errors import DatasetDiffersError, InvalidRecordsError, RejectedBatchError, RequestError
@@ -31,7 +31,6 @@ from beam_argilla.records import Encoder, InvalidRecordError, Record, failed_rec
 from beam_argilla.settings import differences
 
 _LOGGER = logging.getLogger(__name__)
-NAMESPACE = 'beam_argilla'  # of all metrics
 _SECONDS_BETWEEN_WARNINGS = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0  # at the dataset, where many records are refused one after the other
 

@@ -79,7 +79,7 @@ class ArgillaConnection:
             )
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')
-        object.__setattr__(self, 'api_url', parts._replace(scheme=parts.scheme).geturl().rstrip('/'))
+        object.__setattr__(self, 'api_url', parts.geturl().rstrip('/'))
 
     def resolve(self) -> dict[str, str]:
         """The HTTP headers of every request, secrets included. For the worker alone.

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import orjson
 from apache_beam import coders
 
-STAGES = ('format', 'group', 'build', 'validate', 'write')
-
 
 class FailedRecord(NamedTuple):
     """A row, group or record that was not written, with the reason and enough to repair it.

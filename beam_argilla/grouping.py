@@ -14,7 +14,7 @@ from apache_beam.transforms.trigger import AccumulationMode, DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla import _shuffle
-from beam_argilla._fallible import Fallible, Refused, refuse
+from beam_argilla._fallible import NAMESPACE, Fallible, Refused, refuse
 from beam_argilla._groups import Arranged, Policies, arrange, failures_of, merge
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.generations import (
@@ -279,7 +279,7 @@ class _Repeated(beam.DoFn):
 def _emit(arranged: Arranged) -> Iterator[Any]:
     for name, count in arranged.counts.items():
         if count:
-            Metrics.counter('beam_argilla', name).inc(count)
+            Metrics.counter(NAMESPACE, name).inc(count)
     yield from map(refuse, arranged.failed)
     if arranged.table.num_rows:
         yield arranged.table

@@ -17,7 +17,7 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_argilla._fallible import Fallible, Refused, refuse
+from beam_argilla._fallible import NAMESPACE, Fallible, Refused, refuse
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.formats import check_columns, from_rows, instruction_ids, is_wide, to_canonical
@@ -191,7 +191,7 @@ class _Read(beam.DoFn):
 
     def _canonical(self, path: str, first: int, end: int) -> Iterator[Any]:
         for table in _batches(path, first, end, self._columns.to_read()):
-            Metrics.counter('beam_argilla', 'rows_read').inc(table.num_rows)
+            Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
             try:
                 formatted = to_canonical(table, self._columns)
             except InputError as e:
@@ -354,16 +354,18 @@ def _schema(paths: Sequence[str], columns: Columns, on_bad_file: str) -> pa.Sche
     """The schema of the first file, or of the first that can be read if bad ones are to be refused."""
     for path in paths:
         try:
-            with _parquet(path) as parquet:
-                schema = parquet.schema_arrow
-            try:
-                check_columns(schema, columns)
-            except InputError as e:
-                raise InputError(f'{path}: {e}') from None
-        except InputError as e:
+            return _checked_schema(path, columns)
+        except InputError:
             if on_bad_file == 'fail' or path == paths[-1]:
                 raise
-            del e
-        else:
-            return schema
     raise AssertionError('a pattern matches at least one file')
+
+
+def _checked_schema(path: str, columns: Columns) -> pa.Schema:
+    with _parquet(path) as parquet:
+        schema = parquet.schema_arrow
+    try:
+        check_columns(schema, columns)
+    except InputError as e:
+        raise InputError(f'{path}: {e}') from None
+    return schema

@@ -15,9 +15,9 @@ from apache_beam.transforms.trigger import AccumulationMode
 
 from beam_argilla._client import Client, Dataset, RetryPolicy
 from beam_argilla._existing import Distinct, ReadExisting
-from beam_argilla._fallible import Collect, Fallible, Refused, refuse
+from beam_argilla._fallible import NAMESPACE, Collect, Fallible, Refused, refuse
 from beam_argilla._groups import Policies
-from beam_argilla._sink import NAMESPACE, Bounds, WriteRecordsFn, WrittenRecord
+from beam_argilla._sink import Bounds, WriteRecordsFn, WrittenRecord
 from beam_argilla.connection import ArgillaConnection
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord

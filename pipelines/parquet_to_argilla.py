@@ -33,7 +33,7 @@ from apache_beam.utils.secret import Secret
 import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla._client import Client, Dataset, check_differences
-from beam_argilla._fallible import Collect, Refused, refuse
+from beam_argilla._fallible import NAMESPACE, Collect, Refused, refuse
 from beam_argilla.records import Encoder, InvalidRecordError, failed_record
 from pipelines.failed import ReadFailed
 
@@ -211,7 +211,7 @@ class _Encode(beam.DoFn):
     def process(self, record: ba.Record) -> Iterator[Any]:
         try:
             yield record.external_id, self._encoder.encode(record)
-            Metrics.counter('beam_argilla', 'records_checked').inc()
+            Metrics.counter(NAMESPACE, 'records_checked').inc()
         except InvalidRecordError as e:
             yield refuse(failed_record(record, 'validate', e.error, str(e)))
 
@@ -360,7 +360,7 @@ def counters(result: Any) -> dict[str, int]:
     """The package's counters by name, over all steps."""
     totals: dict[str, int] = {}
     for metric in result.metrics().query()['counters']:
-        if metric.key.metric.namespace == 'beam_argilla':
+        if metric.key.metric.namespace == NAMESPACE:
             value = metric.committed if metric.committed is not None else metric.attempted
             totals[metric.key.metric.name] = totals.get(metric.key.metric.name, 0) + (value or 0)
     return totals
