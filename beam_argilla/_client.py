@@ -124,6 +124,28 @@ class _RecordWithSuggestions(_Record):
     suggestions: list[_Suggestion] | None = None
 
 
+class ItemSuggestion(msgspec.Struct, gc=False):
+    """A suggestion of an `Item`."""
+
+    question_id: str
+    value: Any
+    agent: str | None = None
+    score: Any = None
+    type: str | None = None
+
+
+class Item(msgspec.Struct):
+    """A record in the server's JSON form, as it is sent or as it is listed."""
+
+    external_id: str | None
+    fields: dict[str, Any]
+    metadata: dict[str, Any] | None = None
+    suggestions: list[ItemSuggestion] | None = None
+    id: str | None = None  # once it is on the server
+
+
+decode_item = msgspec.json.Decoder(Item).decode
+_LISTED = msgspec.json.Decoder(msgspec.defstruct('_Listed', [('items', list[Item])])).decode
 _WITHOUT = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
 _WITH = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_RecordWithSuggestions])])).decode
 
@@ -388,10 +410,10 @@ class Client:
         """How many records the dataset holds."""
         return self._json('GET', f'/datasets/{dataset_id}/records', params={'limit': 1})['total']
 
-    def list_records(self, dataset_id: str, offset: int, limit: int) -> list[dict[str, Any]]:
-        """A page of the dataset's records with their suggestions, in the server's form."""
+    def list_records(self, dataset_id: str, offset: int, limit: int) -> list[Item]:
+        """A page of the dataset's records with their suggestions."""
         params = {'offset': offset, 'limit': limit, 'include': 'suggestions'}
-        return self._json('GET', f'/datasets/{dataset_id}/records', params=params)['items']
+        return self._retried('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).content.items
 
     # -- requests
 

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import orjson
+import msgspec
 from apache_beam.metrics import Metrics
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_argilla._client import MAX_LISTED, Client, Dataset, RetryPolicy
+from beam_argilla._client import MAX_LISTED, Client, Dataset, Item, ItemSuggestion, RetryPolicy, decode_item
 from beam_argilla._fallible import NAMESPACE, Refused, refuse
 from beam_argilla._sink import WrittenRecord
 from beam_argilla.connection import ArgillaConnection
@@ -28,21 +32,23 @@ class Fingerprint(NamedTuple):
     suggestions: frozenset[bytes]
 
 
-def fingerprint(item: Mapping[str, Any]) -> Fingerprint:
-    """The fingerprint of a record in the server's JSON form, as it is sent or as it comes back."""
+def fingerprint(item: Item) -> Fingerprint:
+    """The fingerprint of a record."""
 
-    def suggestion(s: Mapping[str, Any]) -> bytes:
-        score = s.get('score')
-        score = float(score) if isinstance(score, int) else score  # 1 comes back as 1.0
-        return _digest([s['question_id'], s['value'], s.get('agent'), score, s.get('type')])
+    def suggestion(s: ItemSuggestion) -> bytes:
+        score = float(s.score) if isinstance(s.score, int) else s.score  # 1 comes back as 1.0
+        return _digest((s.question_id, s.value, s.agent, score, s.type))
 
-    fields = {name: value for name, value in item['fields'].items() if value is not None}
-    metadata = {name: value for name, value in (item.get('metadata') or {}).items() if value is not None}
-    return Fingerprint(_digest([fields, metadata]), frozenset(map(suggestion, item.get('suggestions') or ())))
+    fields = {name: value for name, value in item.fields.items() if value is not None}
+    metadata = {name: value for name, value in (item.metadata or {}).items() if value is not None}
+    return Fingerprint(_digest((fields, metadata)), frozenset(map(suggestion, item.suggestions or ())))
+
+
+_to_json = msgspec.json.Encoder(order='sorted').encode  # of numbers of any size, which orjson refuses
 
 
 def _digest(value: Any) -> bytes:
-    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    return hashlib.blake2b(_to_json(value), digest_size=16).digest()
 
 
 def shard_of(external_id: Any, num_shards: int) -> int:
@@ -73,7 +79,8 @@ class Distinct(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> Any:
         n = self.NUM_SHARDS
-        sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
+        by_id = beam.Map(lambda r: (shard_of(r.external_id, n), r)).with_output_types(tuple[int, Record])
+        sharded = {'records': records | 'Shard' >> by_id}
         if self._existing is not None:
             sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))
         return (
@@ -98,7 +105,7 @@ class _Choose(beam.DoFn):
         by_id: dict[Any, list[Record]] = {}
         for record in met['records']:
             by_id.setdefault(record.external_id, []).append(record)
-        existing = {external_id: rest for external_id, *rest in met.get('existing', ()) if external_id in by_id}
+        existing = {e[0]: e for e in met.get('existing', ())}
         self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
         for external_id, records in by_id.items():
             first, *others = records
@@ -108,17 +115,17 @@ class _Choose(beam.DoFn):
                 continue
             if others:
                 Metrics.counter(NAMESPACE, 'duplicate_records').inc(len(others))
-            record_id, found = existing.get(external_id, (None, None))
-            if found is not None and self._same(self._encoder, first, found):
+            found = existing.get(external_id)
+            if found is not None and self._same(self._encoder, first, Fingerprint(found[2], frozenset(found[3]))):
                 Metrics.counter(NAMESPACE, 'records_unchanged').inc()
-                written = WrittenRecord(external_id, record_id, 'unchanged', first.warnings)
+                written = WrittenRecord(external_id, found[1], 'unchanged', first.warnings)
                 yield beam.pvalue.TaggedOutput('unchanged', written)
             else:
                 yield first
 
     def _same(self, encoder: Encoder, record: Record, found: Fingerprint) -> bool:
         try:
-            wanted = fingerprint(orjson.loads(encoder.encode(record)))
+            wanted = fingerprint(decode_item(encoder.encode(record)))
         except InvalidRecordError:
             return False  # the sink will say what is wrong with it
         if wanted.content != found.content:
@@ -128,8 +135,12 @@ class _Choose(beam.DoFn):
         return wanted.suggestions <= found.suggestions
 
 
+# External id, record id, and the fingerprint: nothing that Beam would have to pickle.
+Existing = tuple[str, str, bytes, list[bytes]]
+
+
 class ReadExisting(beam.PTransform):
-    """What a dataset holds: PCollection of (external id, record id, Fingerprint), read in pages side by side."""
+    """What a dataset holds: PCollection of `Existing`, read in pages side by side."""
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy):
         super().__init__()
@@ -145,6 +156,10 @@ class ReadExisting(beam.PTransform):
         )
 
 
+Page = tuple[str, int, int]  # dataset id, offset, limit
+_FEWEST_PAGES, _SMALLEST_PAGE = 8, 100
+
+
 class _Pages(beam.DoFn):
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy):
         self._connection = connection
@@ -156,16 +171,46 @@ class _Pages(beam.DoFn):
     def teardown(self) -> None:
         self._client.close()
 
-    def process(self, dataset: Dataset) -> Iterator[tuple[str, int]]:
-        for offset in range(0, self._client.count_records(dataset.id), MAX_LISTED):
-            yield dataset.id, offset
+    def process(self, dataset: Dataset) -> Iterator[Page]:
+        count = self._client.count_records(dataset.id)
+        # Of a few records, too, there shall be several pages: one is worked on while the next is made up. More would
+        # cost the server, which counts off the records before each page.
+        limit = min(max(-(-count // _FEWEST_PAGES), _SMALLEST_PAGE), MAX_LISTED)
+        for offset in range(0, count, limit):
+            yield dataset.id, offset, limit
 
 
 class _ReadPage(_Pages):
-    def process(self, page: tuple[str, int]) -> Iterator[tuple[str, str, Fingerprint]]:  # type: ignore[override]
-        dataset_id, offset = page
-        # Pages are cut by time of insertion without a tie-break, so a record may be missed or come twice: then it is
-        # sent again, or compared twice, and neither does harm.
-        for item in self._client.list_records(dataset_id, offset, MAX_LISTED):
-            if item['external_id'] is not None:
-                yield item['external_id'], item['id'], fingerprint(item)
+    """Page → what is on it. While one answer is worked on, the server makes up the next two: it never waits."""
+
+    _IN_FLIGHT = 2
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader = ThreadPoolExecutor(self._IN_FLIGHT, 'beam_argilla-list')
+
+    def teardown(self) -> None:
+        self._client.stop()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        super().teardown()
+
+    def start_bundle(self) -> None:
+        self._coming: deque[Future[list[Item]]] = deque()
+
+    def process(self, page: Page) -> Iterator[Existing]:  # type: ignore[override]
+        self._coming.append(self._reader.submit(self._client.list_records, *page))
+        if len(self._coming) > self._IN_FLIGHT:
+            yield from _existing(self._coming.popleft().result())
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        while self._coming:
+            yield from map(GlobalWindows.windowed_value, _existing(self._coming.popleft().result()))
+
+
+def _existing(items: Iterable[Item]) -> Iterator[Existing]:
+    # Pages are cut by time of insertion without a tie-break, so a record may be missed or come twice: then it is sent
+    # again, or compared twice, and neither does harm.
+    for item in items:
+        if item.external_id is not None and item.id is not None:
+            content, suggestions = fingerprint(item)
+            yield item.external_id, item.id, content, list(suggestions)
