@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from apache_beam.io import fileio
-from apache_beam.io.filesystem import BeamIOError, CompressionTypes
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.io.localfilesystem import LocalFileSystem
 from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla._fallible import NAMESPACE, Fallible, Refused, refuse
+from beam_argilla._files import open_file
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.formats import check_columns, from_rows, instruction_ids, is_wide, to_canonical
@@ -330,9 +330,7 @@ def _parquet(path: str) -> Iterator[pq.ParquetFile]:
         InputError: it is not there, or not Parquet.
     """
     try:
-        # Arrow reads local files without Python in between, in a third of the time.
-        local = isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
-        file = pa.OSFile(path) if local else FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        file = open_file(path)
         parquet = pq.ParquetFile(file, buffer_size=_READ_BUFFER_BYTES)
     except (pa.ArrowException, OSError, BeamIOError) as e:
         raise InputError(f'{path} cannot be read as Parquet: {e}') from e

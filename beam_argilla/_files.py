@@ -1,0 +1,26 @@
+"""Files of any Beam file system, and what is worth doing otherwise with those of this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.io.localfilesystem import LocalFileSystem
+
+
+def is_local(path: str) -> bool:
+    """Whether the path is one of this machine's own file system."""
+    return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+
+
+def open_file(path: str) -> Any:
+    """The file, to read bytes from, and to be closed.
+
+    Raises:
+        OSError, BeamIOError: it is not there, or cannot be read.
+    """
+    if is_local(path):  # Arrow reads it without Python in between, in a third of the time
+        return pa.OSFile(path)
+    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
