@@ -211,12 +211,13 @@ class Preference:
         )
         kept = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
         names = [f'generations-{i}' for i in range(self.num_generations)]
+        field_names = ['id', 'instruction', *names]
         questions = [(f'{name}-rating', f'{name}-rationale') for name in names]
         # A column has few different ratings and agents: each is looked at once.
         values = {text: parse_rating(text) for text in set(ratings) if text is not None}
-        suggest = tuple.__new__  # in a third of the time of Suggestion(...): there are millions of them
         constant = agent_name(self.agent)
         who = {agent: agent_name(agent) or constant for agent in set(agents)}
+        new = tuple.__new__  # in a third of the time of Suggestion(...): there are millions of them
         for start, end in bounds:
             group = ids[start]
             if end - start > self.num_generations:
@@ -225,28 +226,22 @@ class Preference:
                 part = rows(table.slice(start, end - start))
                 yield failed_rows(part, 'build', 'TooManyGenerations', message, group, 'group')
                 continue
-            fields = {'id': group, 'instruction': instructions[start]}
-            fields.update(zip(names, generations[start:end], strict=False))
+            fields = dict(zip(field_names, (group, instructions[start], *generations[start:end]), strict=False))
             suggestions: list[Suggestion] = []
             warnings: list[str] = []
             if self.suggestions:
-                for row, (rating_question, rationale_question) in zip(range(start, end), questions, strict=False):
-                    rating, rationale = ratings[row], rationales[row]
+                rated = zip(questions, ratings[start:end], rationales[start:end], agents[start:end], strict=False)
+                for (rating_question, rationale_question), rating, rationale, agent in rated:
                     if rating is not None:
                         value = values[rating]
                         if value in self.ratings:
-                            suggestions.append(
-                                suggest(Suggestion, (rating_question, value, who[agents[row]], None, None))
-                            )
+                            suggestions.append(new(Suggestion, (rating_question, value, who[agent], None, None)))
                         else:
                             scale = ', '.join(map(str, self.ratings))
-                            warnings.append(
-                                f'rating {rating!r} of {names[row - start]} is not one of {scale}: not suggested'
-                            )
+                            place = rating_question.removesuffix('-rating')
+                            warnings.append(f'rating {rating!r} of {place} is not one of {scale}: not suggested')
                     if rationale is not None:
-                        suggestions.append(
-                            suggest(Suggestion, (rationale_question, rationale, who[agents[row]], None, None))
-                        )
+                        suggestions.append(new(Suggestion, (rationale_question, rationale, who[agent], None, None)))
             metadata = {}
             if self.model_names:
                 pairs = zip(names, models[start:end], strict=False)

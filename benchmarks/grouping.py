@@ -70,13 +70,12 @@ def plain(pattern: str) -> Callable[[], int]:
         for i, r in enumerate(rows):
             suggestions.append({'question': f'generations-{i}-rating', 'value': r['rating']})
             suggestions.append({'question': f'generations-{i}-rationale', 'value': r['rationale']})
-        item = json.dumps({'external_id': key, 'fields': fields, 'metadata': {}, 'suggestions': suggestions})
-        return len(item)
+        return json.dumps({'external_id': key, 'fields': fields, 'metadata': {}, 'suggestions': suggestions})
 
     p = beam.Pipeline(runner=RUNNER)
     rows = p | beam.io.ReadFromParquet(pattern)
     items = rows | beam.Map(lambda r: (r['instruction_id'], r)) | beam.GroupByKey() | beam.Map(record)
-    _ = items | beam.ParDo(_counting())
+    _ = items | beam.ParDo(_null_sink(len))
     return lambda: _run(p)
 
 
@@ -90,45 +89,44 @@ def spilled(pattern: str) -> Callable[[], int]:
     return _ours(pattern, os.path.join(os.path.dirname(pattern), 'spill'))
 
 
-def _ours(pattern: str, spill_location: str | None) -> Callable[[], int]:
+def two_processes(pattern: str) -> Callable[[], int]:
+    """As `spilled`, with two worker processes, which the runner starts and talks to over gRPC."""
+    options = ['--direct_num_workers=2', '--direct_running_mode=multi_processing']
+    return _ours(pattern, os.path.join(os.path.dirname(pattern), 'spill'), options)
+
+
+def _ours(pattern: str, spill_location: str | None, options: list[str] | None = None) -> Callable[[], int]:
     import apache_beam as beam
 
     import beam_argilla as ba
     from beam_argilla.records import Encoder
 
     task = ba.Preference(GENERATIONS)
-
-    class Encode(beam.DoFn):
-        def setup(self):
-            self.encoder = Encoder(task.settings())
-
-        def process(self, record):
-            yield len(self.encoder.encode(record))
-
-    p = beam.Pipeline(runner=RUNNER)
+    encode = Encoder(task.settings()).encode
+    p = beam.Pipeline(runner=RUNNER if options is None else 'DirectRunner', argv=options or [])
     columns = ba.Columns(instruction_id='instruction_id')
-    grouping = ba.GroupGenerations(spill_location=spill_location)
-    groups = p | ba.ReadGenerations(pattern, columns) | grouping
-    _ = groups | ba.BuildRecords(task) | beam.ParDo(Encode()) | beam.ParDo(_counting())
+    groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(spill_location=spill_location)
+    _ = groups | ba.BuildRecords(task) | beam.ParDo(_null_sink(encode))  # encoding is the sink's, in WriteRecords too
     return lambda: _run(p)
 
 
-def _counting():
-    """The null sink: counts, and tells when a bundle ends."""
+def _null_sink(take):
+    """Hands each element to `take`, counts, and tells when a bundle ends."""
     import apache_beam as beam
     from apache_beam.metrics import Metrics
 
-    class Count(beam.DoFn):
+    class NullSink(beam.DoFn):
         def start_bundle(self):
             self.count = 0
 
-        def process(self, size):
+        def process(self, element):
+            take(element)
             self.count += 1
 
         def finish_bundle(self):
             Metrics.counter('benchmark', 'records').inc(self.count)
 
-    return Count()
+    return NullSink()
 
 
 def _run(p) -> int:
@@ -165,6 +163,7 @@ CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
     'plain': plain,
     'memory': memory,
     'spilled': spilled,
+    'two_processes': two_processes,
     'polars': polars,
 }
 
@@ -222,10 +221,10 @@ def _table(runs: dict[str, list[dict[str, float]]]) -> None:
         for name, results in runs.items()
     }
     base = medians.get('plain') or next(iter(medians.values()))
-    print(f'{"":10}{"build s":>9}{"wall s":>9}{"cpu s":>9}{"peak MB":>9}   ratio to the first: wall, cpu, peak')
+    print(f'{"":14}{"build s":>9}{"wall s":>9}{"cpu s":>9}{"peak MB":>9}   ratio to the first: wall, cpu, peak')
     for name, m in medians.items():
         ratios = ', '.join(f'{m[k] / base[k]:.2f}' for k in ('wall', 'cpu', 'rss_mb'))
-        print(f'{name:10}{m["build"]:9.2f}{m["wall"]:9.2f}{m["cpu"]:9.2f}{m["rss_mb"]:9.0f}   {ratios}')
+        print(f'{name:14}{m["build"]:9.2f}{m["wall"]:9.2f}{m["cpu"]:9.2f}{m["rss_mb"]:9.0f}   {ratios}')
 
 
 if __name__ == '__main__':
