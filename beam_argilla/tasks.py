@@ -5,9 +5,10 @@ By default both tasks make distilabel's datasets to the letter (`TextGenerationT
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pyarrow as pa
@@ -62,14 +63,14 @@ class Task(Protocol):
         """The records of a canonical table whose groups are whole and in order."""
 
 
-@dataclass(frozen=True)
-class TextGeneration:
-    """One record per generation; the annotator says whether it is good.
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions(ABC):
+    """What can be said of either task.
 
     Args:
         guidelines: shown to annotators.
         use_markdown: show the texts as Markdown.
-        model_names: keep the model's name as metadata ``model_name``, hidden from annotators, who should not know.
+        model_names: keep the models' names as metadata, hidden from annotators, who should not know.
         metadata: columns to keep as metadata; a plain name means terms.
         min_submitted: how many annotators must answer before a record is complete.
         namespace: goes before every external id, so that two jobs on one dataset do not overwrite each other.
@@ -83,19 +84,46 @@ class TextGeneration:
     namespace: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'metadata', _metadata(self.metadata))  # hashable, whatever sequence was given
+        if isinstance(self.metadata, str):
+            raise ValueError(f'metadata={self.metadata!r}: give a list, [{self.metadata!r}]')
+        # A tuple is hashable, whatever sequence was given.
+        object.__setattr__(self, 'metadata', tuple(Metadata(m) if isinstance(m, str) else m for m in self.metadata))
         self.settings()  # raises on what the server would refuse
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        return tuple(m.column for m in self._kept)
+
+    @abstractmethod
+    def settings(self) -> DatasetSettings:
+        """The dataset to make."""
+
+    @property
+    def _kept(self) -> tuple[Metadata, ...]:
+        return cast(tuple[Metadata, ...], self.metadata)
+
+    def _properties(self, *models: str) -> list[Property]:
+        """The metadata properties: those of the models' names, if they are kept, and those of the columns."""
+        hidden = [metadata_property(m, 'terms', visible_for_annotators=False) for m in models if self.model_names]
+        return [*hidden, *(m.settings() for m in self._kept)]
+
+    def _cells(self, table: pa.Table) -> list[tuple[Metadata, list[Any]]]:
+        """The cells of each metadata column of a canonical table."""
+        return [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in self._kept]
+
+
+@dataclass(frozen=True)
+class TextGeneration(TaskOptions):
+    """One record per generation; the annotator says whether it is good.
+
+    The arguments are those of `TaskOptions`; with `model_names`, the metadata is ``model_name``.
+    """
 
     @property
     def max_generations(self) -> None:
         return None
 
-    @property
-    def metadata_columns(self) -> tuple[str, ...]:
-        return tuple(m.column for m in _metadata(self.metadata))
-
     def settings(self) -> DatasetSettings:
-        hidden = [metadata_property('model_name', 'terms', visible_for_annotators=False)] if self.model_names else []
         return DatasetSettings(
             fields=[text_field(name, use_markdown=self.use_markdown) for name in ('id', 'instruction', 'generation')],
             questions=[
@@ -105,14 +133,14 @@ class TextGeneration:
                     labels={'bad': '👎', 'good': '👍'},
                 )
             ],
-            metadata=[*hidden, *(m.settings() for m in _metadata(self.metadata))],
+            metadata=self._properties('model_name'),
             guidelines=self.guidelines,
             min_submitted=self.min_submitted,
         )
 
     def records(self, table: pa.Table) -> Iterator[Record]:
         columns = [table.column(c).to_pylist() for c in ('instruction_id', 'instruction', 'generation', 'model_name')]
-        metadata = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        metadata = self._cells(table)
         for i, (group, instruction, generation, model) in enumerate(zip(*columns, strict=True)):
             warnings: list[str] = []
             values = {m.column: _metadata_value(m, [column[i]], warnings) for m, column in metadata}
@@ -127,7 +155,7 @@ class TextGeneration:
 
 
 @dataclass(frozen=True)
-class Preference:
+class Preference(TaskOptions):
     """One record per instruction with all of its generations side by side; the annotator rates each.
 
     Ratings and rationales of the input become suggestions. A rating that is not one of `ratings` is not suggested and
@@ -139,13 +167,8 @@ class Preference:
         suggestions: False leaves ratings and rationales out.
         agent: who rated, for all suggestions; a column of the input (``Columns(agent=...)``) goes before it. Characters
             that the server does not take in an agent's name are replaced by ``-``.
-        guidelines: shown to annotators.
-        use_markdown: show the texts as Markdown.
-        model_names: keep the models' names as metadata ``generations-{i}-model``, hidden from annotators, who should
-            not know.
-        metadata: columns to keep as metadata; a plain name means terms.
-        min_submitted: how many annotators must answer before a record is complete.
-        namespace: goes before every external id, so that two jobs on one dataset do not overwrite each other.
+
+    The other arguments are those of `TaskOptions`; with `model_names`, the metadata is ``generations-{i}-model``.
 
     Raises:
         ValueError: settings that the server would refuse.
@@ -155,27 +178,16 @@ class Preference:
     ratings: Sequence[int] = (1, 2, 3, 4, 5)
     suggestions: bool = True
     agent: str | None = None
-    guidelines: str | None = None
-    use_markdown: bool = False
-    model_names: bool = False
-    metadata: Sequence[Metadata | str] = ()
-    min_submitted: int = 1
-    namespace: str | None = None
 
     def __post_init__(self) -> None:
         if self.num_generations < 1:
             raise ValueError(f'num_generations={self.num_generations}: it must be at least 1')
-        object.__setattr__(self, 'metadata', _metadata(self.metadata))
         object.__setattr__(self, 'ratings', tuple(self.ratings))
-        self.settings()  # raises on what the server would refuse
+        super().__post_init__()
 
     @property
     def max_generations(self) -> int:
         return self.num_generations
-
-    @property
-    def metadata_columns(self) -> tuple[str, ...]:
-        return tuple(m.column for m in _metadata(self.metadata))
 
     def settings(self) -> DatasetSettings:
         names = [f'generations-{i}' for i in range(self.num_generations)]
@@ -189,7 +201,6 @@ class Preference:
                 rating_question(f'{name}-rating', f'Rate {name} given instruction.', self.ratings, first, description),
                 text_question(f'{name}-rationale', f"Specify the rationale for {name}'s rating.", False, description),
             ]
-        hidden = [metadata_property(f'{n}-model', 'terms', visible_for_annotators=False) for n in names]
         return DatasetSettings(
             fields=[
                 text_field('id', use_markdown=self.use_markdown),
@@ -197,7 +208,7 @@ class Preference:
                 *(text_field(n, required=i == 0, use_markdown=self.use_markdown) for i, n in enumerate(names)),
             ],
             questions=questions,
-            metadata=[*(hidden if self.model_names else []), *(m.settings() for m in _metadata(self.metadata))],
+            metadata=self._properties(*(f'{n}-model' for n in names)),
             guidelines=self.guidelines,
             min_submitted=self.min_submitted,
         )
@@ -209,7 +220,7 @@ class Preference:
             table.column(c).to_pylist()
             for c in ('instruction_id', 'instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent')
         )
-        kept = [(m, table.column(METADATA_PREFIX + m.column).to_pylist()) for m in _metadata(self.metadata)]
+        kept = self._cells(table)
         names = [f'generations-{i}' for i in range(self.num_generations)]
         field_names = ['id', 'instruction', *names]
         questions = [(f'{name}-rating', f'{name}-rationale') for name in names]
@@ -260,12 +271,6 @@ def parse_rating(text: str) -> int | None:
     except ValueError:
         return None
     return int(number) if number.is_integer() else None
-
-
-def _metadata(metadata: Iterable[Metadata | str]) -> tuple[Metadata, ...]:
-    if isinstance(metadata, str):
-        raise ValueError(f'metadata={metadata!r}: give a list, [{metadata!r}]')
-    return tuple(Metadata(m) if isinstance(m, str) else m for m in metadata)
 
 
 def _metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None], warnings: list[str]) -> Any:

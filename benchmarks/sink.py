@@ -167,7 +167,7 @@ def main() -> None:
     with fake_server() as url:
         connection = ba.ArgillaConnection(url, api_key=RawSecret('key'))
         client_cpu(connection, url, 5 * args.records)
-        sweep('fake server', connection, args.records, args.repeat, lambda: 'fake')
+        sweep('fake server', connection, 5 * args.records, args.repeat, lambda: 'fake')
     with as_released() as server:
         rerun('argilla-server as released', server, args.records, args.repeat)
     with serve() as server:
