@@ -25,7 +25,7 @@ setup(
     install_requires=[
         'apache-beam>=2.77,<3',
         'httpx>=0.26,<1',
-        'msgspec>=0.18',
+        'msgspec>=0.18.6',
         'orjson>=3.9',
         'pyarrow>=18',
     ],

@@ -18,6 +18,7 @@ from beam_argilla.records import Suggestion as Suggestion
 from beam_argilla.settings import DatasetSettings as DatasetSettings
 from beam_argilla.tasks import Metadata as Metadata
 from beam_argilla.tasks import Preference as Preference
+from beam_argilla.tasks import TaskOptions as TaskOptions
 from beam_argilla.tasks import TextGeneration as TextGeneration
 from beam_argilla.writing import BuildRecords as BuildRecords
 from beam_argilla.writing import WriteRecords as WriteRecords

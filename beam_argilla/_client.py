@@ -129,16 +129,16 @@ class ItemSuggestion(msgspec.Struct, gc=False):
 
     question_id: str
     value: Any
-    agent: str | None = None
+    agent: Any = None
     score: Any = None
-    type: str | None = None
+    type: Any = None
 
 
 class Item(msgspec.Struct):
     """A record in the server's JSON form, as it is sent or as it is listed."""
 
-    external_id: str | None
     fields: dict[str, Any]
+    external_id: str | None = None
     metadata: dict[str, Any] | None = None
     suggestions: list[ItemSuggestion] | None = None
     id: str | None = None  # once it is on the server
@@ -488,6 +488,10 @@ class Client:
             return None
         try:
             return decode(response.content)
+        except msgspec.ValidationError as e:
+            raise NotArgillaError(
+                f'{self._url} gives answers of another form than argilla-server 2.8 ({e}): is it of a newer version?'
+            ) from e
         except (ValueError, msgspec.DecodeError) as e:
             if 'html' in response.headers.get('Content-Type', ''):
                 raise NotArgillaError(

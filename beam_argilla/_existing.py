@@ -6,10 +6,11 @@ Records, and fingerprints of what the dataset holds, meet in shards of the exter
 from __future__ import annotations
 
 import hashlib
+import threading
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -64,7 +65,7 @@ class Distinct(beam.PTransform):
 
     Args:
         dataset: side input.
-        existing: PCollection of (external id, record id, Fingerprint); None: send all.
+        existing: PCollection of `Existing`; None: send all.
         replace: whether suggestions that only the server has make a difference.
     """
 
@@ -79,8 +80,7 @@ class Distinct(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> Any:
         n = self.NUM_SHARDS
-        by_id = beam.Map(lambda r: (shard_of(r.external_id, n), r)).with_output_types(tuple[int, Record])
-        sharded = {'records': records | 'Shard' >> by_id}
+        sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
         if self._existing is not None:
             sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))
         return (
@@ -181,26 +181,30 @@ class _Pages(beam.DoFn):
 
 
 class _ReadPage(_Pages):
-    """Page → what is on it. While one answer is worked on, the server makes up the next two: it never waits."""
+    """Page → what is on it. While an answer is worked on, the server makes up the next two of the bundle's pages."""
 
     _IN_FLIGHT = 2
 
-    def setup(self) -> None:
-        super().setup()
-        self._reader = ThreadPoolExecutor(self._IN_FLIGHT, 'beam_argilla-list')
-
     def teardown(self) -> None:
         self._client.stop()
-        self._reader.shutdown(wait=False, cancel_futures=True)
         super().teardown()
 
     def start_bundle(self) -> None:
         self._coming: deque[Future[list[Item]]] = deque()
 
     def process(self, page: Page) -> Iterator[Existing]:  # type: ignore[override]
-        self._coming.append(self._reader.submit(self._client.list_records, *page))
-        if len(self._coming) > self._IN_FLIGHT:
-            yield from _existing(self._coming.popleft().result())
+        items = self._coming.popleft().result() if len(self._coming) == self._IN_FLIGHT else []
+        future: Future[list[Item]] = Future()
+        # Not in a pool, whose threads Python would wait for: a job that has failed shall not go on.
+        threading.Thread(target=self._list, args=(future, page), daemon=True).start()
+        self._coming.append(future)
+        yield from _existing(items)
+
+    def _list(self, future: Future[list[Item]], page: Page) -> None:
+        try:
+            future.set_result(self._client.list_records(*page))
+        except BaseException as e:
+            future.set_exception(e)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._coming:

@@ -54,7 +54,8 @@ class GroupGenerations(Fallible):
             from the size of the input if `ReadGenerations` saw it, else 64.
         spill_location: a directory on any Beam file system that all workers share. Rows wait there for their groups,
             and the runner shuffles only where they are: memory is then that of one partition, whatever the input. The
-            files stay; remove the directory when the job is done.
+            files stay; remove the directory when the job is done. A path of this machine is taken for a disk and gets
+            them uncompressed, three to five times the Parquet: where /tmp is in memory, name another.
         shuffle: False if groups are whole already, as in wide or clustered input. That is checked before any group goes
             on: wide rows that share an id are refused, and clustered files that are not fail the pipeline. Default:
             shuffle, unless `ReadGenerations` saw that groups are whole.
@@ -135,7 +136,7 @@ def partitions_for(num_bytes: int | None) -> int:
     return min(max(-(-num_bytes // _PARTITION_BYTES), _FEWEST_PARTITIONS), _MOST_PARTITIONS)
 
 
-# Compressing and writing need no Python, so they go on beside the reading of what comes next.
+# Writing (and compressing) needs no Python, so it goes on beside the reading of what comes next.
 _WRITER = ThreadPoolExecutor(1, 'beam_argilla-spill')
 
 

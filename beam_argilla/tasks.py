@@ -94,9 +94,18 @@ class TaskOptions(ABC):
     def metadata_columns(self) -> tuple[str, ...]:
         return tuple(m.column for m in self._kept)
 
+    @property
+    @abstractmethod
+    def max_generations(self) -> int | None:
+        """See `Task`."""
+
     @abstractmethod
     def settings(self) -> DatasetSettings:
-        """The dataset to make."""
+        """See `Task`."""
+
+    @abstractmethod
+    def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
+        """See `Task`."""
 
     @property
     def _kept(self) -> tuple[Metadata, ...]:

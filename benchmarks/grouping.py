@@ -3,7 +3,8 @@
     python -m benchmarks.grouping [--rows 200000 ...] [--contenders plain memory ...] [--repeat 3]
 
 Each contender runs in its own process on the same files; construction (imports, building the pipeline) and running
-are timed apart. Prints wall and CPU seconds and the peak resident memory, and each contender's ratio to `plain`.
+are timed apart. Prints wall and CPU seconds, the peak resident memory of the largest process, and each contender's
+ratio to `plain`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -210,6 +212,7 @@ def main() -> None:
                 for name in args.contenders:
                     command = [sys.executable, '-m', 'benchmarks.grouping', '--measure', name, pattern]
                     done = subprocess.run(command, check=True, capture_output=True, text=True)
+                    shutil.rmtree(os.path.join(folder, 'spill'), ignore_errors=True)  # as the program does
                     runs[name].append(json.loads(done.stdout.splitlines()[-1]))
                     assert runs[name][-1]['records'] == num_rows // GENERATIONS, (name, runs[name][-1])
             _table(runs)

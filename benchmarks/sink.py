@@ -2,8 +2,8 @@
 
     python -m benchmarks.sink [--records 2000]
 
-Everything runs side by side in one run: on the real local server, and on a fake one that answers at once, so that only
-the client is measured. Prints records/s, CPU and ratios.
+Everything runs side by side in one run: on the real local server (for reruns, also without its speed-ups), and on a
+fake one that answers at once, so that only the client is measured. Prints records/s, CPU and ratios.
 """
 
 from __future__ import annotations
@@ -130,11 +130,12 @@ def rerun(title: str, server: LocalServer, count: int, repeat: int) -> None:
 
 
 @contextlib.contextmanager
-def as_released() -> Iterator[LocalServer]:
+def without_speedups() -> Iterator[LocalServer]:
     """The local server without what `beam_argilla.local` does for its speed."""
     ours = _supervisor.BOOTSTRAP
     slow = 'from beam_argilla.local import _speedups\n_speedups.apply = lambda: None\nmain()'
     _supervisor.BOOTSTRAP = ours.replace('main()', slow)
+    assert slow in _supervisor.BOOTSTRAP
     try:
         with serve() as server:
             yield server
@@ -172,8 +173,8 @@ def main() -> None:
         connection = ba.ArgillaConnection(url, api_key=RawSecret('key'))
         client_cpu(connection, url, 5 * args.records)
         sweep('fake server', connection, 5 * args.records, args.repeat, lambda: 'fake')
-    with as_released() as server:
-        rerun('argilla-server as released', server, args.records, args.repeat)
+    with without_speedups() as server:
+        rerun('local Argilla without its speed-ups', server, args.records, args.repeat)
     with serve() as server:
         rerun('local Argilla', server, args.records, args.repeat)
         connection = ba.ArgillaConnection(server.api_url, api_key=RawSecret(server.api_key))

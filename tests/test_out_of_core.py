@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
-from beam_argilla import _groups, _shuffle, grouping
+from beam_argilla import _files, _groups, _shuffle, grouping
 from beam_argilla._groups import arrange, merge
 from beam_argilla.errors import BrokenPromiseError, InputError, JobError
 from beam_argilla.grouping import partitions_for
@@ -44,8 +44,13 @@ def content(table: pa.Table) -> list[tuple]:
 
 
 @pytest.mark.parametrize('buffer_bytes', [1, 1 << 30])
-def test_spilled_or_not_the_groups_are_the_same(tmp_path, monkeypatch, buffer_bytes):
+@pytest.mark.parametrize('small_part_bytes', [0, 1 << 30], ids=['as they are', 'joined'])
+@pytest.mark.parametrize('local', [True, False], ids=['local', 'remote'])
+def test_spilled_or_not_the_groups_are_the_same(tmp_path, monkeypatch, buffer_bytes, small_part_bytes, local):
     monkeypatch.setattr(grouping, '_BUFFER_BYTES', buffer_bytes)
+    monkeypatch.setattr(_shuffle, '_SMALL_PART_BYTES', small_part_bytes)
+    for module in (_shuffle, _files):  # another file system is read and written through Beam's, and compressed
+        monkeypatch.setattr(module, 'is_local', lambda path: local)
     elements = rows(200)
     random.Random(5).shuffle(elements)
     pattern = write(tmp_path, elements, files=5, row_group_size=30)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import apache_beam as beam
 import httpx
 import orjson
 import pytest
-from apache_beam import coders
 from apache_beam.metrics.metric import Lineage
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
@@ -19,8 +19,8 @@ from apache_beam.transforms import window
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
-from beam_argilla._client import decode_item
-from beam_argilla._existing import fingerprint
+from beam_argilla._client import Dataset, decode_item
+from beam_argilla._existing import ReadExisting, fingerprint
 from beam_argilla._flow import FlowControl
 from beam_argilla.settings import metadata_property, rating_question, text_field, text_question
 from tests.samples import counters, pipeline, unique
@@ -111,7 +111,7 @@ def test_merge_leaves_suggestions_that_are_not_sent_and_replace_removes_them(con
 
 
 def test_skip_unchanged_sends_only_what_differs_or_is_missing(connection, api):
-    records = [record(i) for i in range(1200)]  # two pages
+    records = [record(i) for i in range(1200)]  # eight pages
     first = write(connection, name := unique('skip'), records)
     assert first['records_created'] == 1200
     before = stored(api, name)
@@ -169,6 +169,27 @@ def test_skip_unchanged_needs_an_input_that_ends():
         _ = records | ba.WriteRecords('x', connection=ba.ArgillaConnection('http://x'), skip_unchanged=True)
 
 
+def test_a_listing_of_another_form_ends_the_job_at_once():
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'{"items": [{"id": "i", "fields": "not an object"}], "total": 1}'
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = ba.ArgillaConnection(f'http://127.0.0.1:{server.server_port}', api_key=RawSecret('key'))
+        with pytest.raises(Exception, match=r'answers of another form than argilla-server .*fields'), pipeline() as p:
+            once = p | beam.Create([Dataset('d', 'http://x', SETTINGS, {})])
+            _ = once | ReadExisting(connection, ba.RetryPolicy(limit=60))
+        server.shutdown()
+
+
 def test_a_fingerprint_tells_apart_what_differs_and_nothing_else():
     def of(item):
         return fingerprint(decode_item(orjson.dumps({'external_id': 'x', **item})))
@@ -192,23 +213,6 @@ def test_a_fingerprint_tells_apart_what_differs_and_nothing_else():
     ):
         other = {**item, 'suggestions': [{'question_id': 'q', **change}]}
         assert of(other).suggestions != of(item).suggestions
-
-
-def test_a_record_travels_as_it_is():
-    records = [
-        record(1),
-        ba.Record(
-            'x',
-            {'a': None, 'b': [{'role': 'user'}]},
-            [ba.Suggestion('q', ['l'], 'who', [0.5], 'model')],
-            {'m': math.nan},
-        ),
-        ba.Record(7, {'a': '\ud800'}, warnings=('w',)),
-    ]
-    coder = coders.registry.get_coder(ba.Record)
-    for before in records:
-        after = coder.decode(coder.encode(before))
-        assert repr(after) == repr(before._replace(suggestions=tuple(before.suggestions)))
 
 
 # -- ids
