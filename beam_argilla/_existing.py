@@ -105,7 +105,7 @@ class _Choose(beam.DoFn):
         by_id: dict[Any, list[Record]] = {}
         for record in met['records']:
             by_id.setdefault(record.external_id, []).append(record)
-        existing = {e[0]: e for e in met.get('existing', ())}
+        existing = {e[0]: e for e in met.get('existing', ()) if e[0] in by_id}
         self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
         for external_id, records in by_id.items():
             first, *others = records

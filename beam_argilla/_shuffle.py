@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from beam_argilla.generations import GenerationTable
 _SHUFFLED = pa.ipc.IpcWriteOptions(compression='zstd')
 _SPILLED_LOCALLY = pa.ipc.IpcWriteOptions(compression=None)
 _SPILLED = pa.ipc.IpcWriteOptions(compression='lz4')
-# Parts smaller than this are joined before they are written, for each would be an IPC batch with a header of 1 kB.
+# Chunks smaller than this are joined before they are spilled, for each would be an IPC batch with a header of 1 kB.
 _SMALL_PART_BYTES = 64 << 10
 
 
@@ -73,10 +73,10 @@ class Segment(NamedTuple):
     length: int
 
 
-def join(parts: Sequence[pa.Table]) -> pa.Table:
-    """The parts as one slice: by copying them together if they are small, else as they are."""
-    slice_ = pa.concat_tables(parts)
-    return slice_ if slice_.nbytes >= _SMALL_PART_BYTES * len(parts) else slice_.combine_chunks()
+def _joined(table: pa.Table) -> pa.Table:
+    """The table, its chunks copied together if they are small."""
+    small = table.nbytes < _SMALL_PART_BYTES * table.column(0).num_chunks
+    return table.combine_chunks() if small else table
 
 
 def write_segments(location: str, slices: Iterable[tuple[int, pa.Table]]) -> Iterator[tuple[int, Segment]]:
@@ -97,7 +97,7 @@ def write_segments(location: str, slices: Iterable[tuple[int, pa.Table]]) -> Ite
         with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
             for partition, table in slices:
                 with pa.ipc.new_stream(file, table.schema, options=options) as writer:
-                    writer.write_table(table)
+                    writer.write_table(_joined(table))
                 end = file.tell()
                 segments.append((partition, Segment(path, offset, end - offset)))
                 offset = end

@@ -182,7 +182,7 @@ class _Partition(beam.DoFn):
     def _write(self, buffers: dict[Any, dict[int, list[pa.Table]]], timestamps: dict[Any, Any]) -> list[WindowedValue]:
         out = []
         for window, buffer in buffers.items():
-            slices = ((partition, _shuffle.join(parts)) for partition, parts in buffer.items())
+            slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
             if self._spill_location is None:
                 elements: Iterator[Any] = ((partition, _shuffle.to_ipc(table)) for partition, table in slices)
             else:

@@ -5,7 +5,7 @@ By default both tasks make distilabel's datasets to the letter (`TextGenerationT
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -49,22 +49,26 @@ class Task(Protocol):
     """What `WriteToArgilla` needs to know of a task."""
 
     @property
+    @abstractmethod
     def max_generations(self) -> int | None:
         """How many generations a record has places for; None: a record per generation."""
 
     @property
+    @abstractmethod
     def metadata_columns(self) -> tuple[str, ...]:
         """Columns of the input that it keeps as metadata."""
 
+    @abstractmethod
     def settings(self) -> DatasetSettings:
         """The dataset to make."""
 
+    @abstractmethod
     def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
         """The records of a canonical table whose groups are whole and in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskOptions(ABC):
+class TaskOptions(Task):
     """What can be said of either task.
 
     Args:
@@ -93,19 +97,6 @@ class TaskOptions(ABC):
     @property
     def metadata_columns(self) -> tuple[str, ...]:
         return tuple(m.column for m in self._kept)
-
-    @property
-    @abstractmethod
-    def max_generations(self) -> int | None:
-        """See `Task`."""
-
-    @abstractmethod
-    def settings(self) -> DatasetSettings:
-        """See `Task`."""
-
-    @abstractmethod
-    def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
-        """See `Task`."""
 
     @property
     def _kept(self) -> tuple[Metadata, ...]:

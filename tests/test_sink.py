@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import apache_beam as beam
@@ -23,6 +21,7 @@ from beam_argilla._client import Dataset, decode_item
 from beam_argilla._existing import ReadExisting, fingerprint
 from beam_argilla._flow import FlowControl
 from beam_argilla.settings import metadata_property, rating_question, text_field, text_question
+from tests.faults import Answer, FakeServer
 from tests.samples import counters, pipeline, unique
 
 SETTINGS = ba.DatasetSettings(
@@ -170,24 +169,11 @@ def test_skip_unchanged_needs_an_input_that_ends():
 
 
 def test_a_listing_of_another_form_ends_the_job_at_once():
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = b'{"items": [{"id": "i", "fields": "not an object"}], "total": 1}'
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):
-            pass
-
-    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        connection = ba.ArgillaConnection(f'http://127.0.0.1:{server.server_port}', api_key=RawSecret('key'))
+    with FakeServer(Answer(200, b'{"items": [{"id": "i", "fields": "not an object"}], "total": 1}')) as server:
+        connection = ba.ArgillaConnection(server.url, api_key=RawSecret('key'))
         with pytest.raises(Exception, match=r'answers of another form than argilla-server .*fields'), pipeline() as p:
             once = p | beam.Create([Dataset('d', 'http://x', SETTINGS, {})])
             _ = once | ReadExisting(connection, ba.RetryPolicy(limit=60))
-        server.shutdown()
 
 
 def test_a_fingerprint_tells_apart_what_differs_and_nothing_else():
