@@ -1,26 +1,82 @@
 """An Apache Beam connector for Argilla: LLM generations, grouped into records that people annotate, at any scale."""
 
-from beam_argilla._client import RetryPolicy as RetryPolicy
-from beam_argilla._groups import Policies as Policies
-from beam_argilla._sink import Bounds as Bounds
-from beam_argilla._sink import WriteRecordsFn as WriteRecordsFn
-from beam_argilla._sink import WrittenRecord as WrittenRecord
-from beam_argilla.connection import ArgillaConnection as ArgillaConnection
-from beam_argilla.connection import EnvironmentSecret as EnvironmentSecret
-from beam_argilla.errors import BeamArgillaError as BeamArgillaError
-from beam_argilla.failures import FailedRecord as FailedRecord
-from beam_argilla.generations import Columns as Columns
-from beam_argilla.grouping import GroupGenerations as GroupGenerations
-from beam_argilla.reading import FormatGenerations as FormatGenerations
-from beam_argilla.reading import ReadGenerations as ReadGenerations
-from beam_argilla.records import Record as Record
-from beam_argilla.records import Suggestion as Suggestion
-from beam_argilla.settings import DatasetSettings as DatasetSettings
-from beam_argilla.tasks import Metadata as Metadata
-from beam_argilla.tasks import Preference as Preference
-from beam_argilla.tasks import TaskOptions as TaskOptions
-from beam_argilla.tasks import TextGeneration as TextGeneration
-from beam_argilla.writing import BuildRecords as BuildRecords
-from beam_argilla.writing import WriteRecords as WriteRecords
-from beam_argilla.writing import WriteResult as WriteResult
-from beam_argilla.writing import WriteToArgilla as WriteToArgilla
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beam_argilla.columns import Columns as Columns
+    from beam_argilla.errors import BeamArgillaError as BeamArgillaError
+    from beam_argilla.failures import FailedRecord as FailedRecord
+    from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
+    from beam_argilla.grouping.policies import Policies as Policies
+    from beam_argilla.input.failed import ReadFailed as ReadFailed
+    from beam_argilla.input.format_generations import FormatGenerations as FormatGenerations
+    from beam_argilla.input.read_generations import ReadGenerations as ReadGenerations
+    from beam_argilla.metrics import counters as counters
+    from beam_argilla.records import Record as Record
+    from beam_argilla.records import Suggestion as Suggestion
+    from beam_argilla.runners import workers_run_here as workers_run_here
+    from beam_argilla.server.connection import ArgillaConnection as ArgillaConnection
+    from beam_argilla.server.connection import EnvironmentSecret as EnvironmentSecret
+    from beam_argilla.server.datasets import Dataset as Dataset
+    from beam_argilla.server.datasets import check_dataset as check_dataset
+    from beam_argilla.server.retries import RetryPolicy as RetryPolicy
+    from beam_argilla.server.settings import DatasetSettings as DatasetSettings
+    from beam_argilla.tasks.preference import Preference as Preference
+    from beam_argilla.tasks.task import Metadata as Metadata
+    from beam_argilla.tasks.task import TaskOptions as TaskOptions
+    from beam_argilla.tasks.text_generation import TextGeneration as TextGeneration
+    from beam_argilla.writing.build_records import BuildRecords as BuildRecords
+    from beam_argilla.writing.check_records import CheckedRecord as CheckedRecord
+    from beam_argilla.writing.check_records import CheckRecords as CheckRecords
+    from beam_argilla.writing.results import WriteResult as WriteResult
+    from beam_argilla.writing.results import WrittenRecord as WrittenRecord
+    from beam_argilla.writing.sink import Bounds as Bounds
+    from beam_argilla.writing.sink import WriteRecordsFn as WriteRecordsFn
+    from beam_argilla.writing.write_records import WriteRecords as WriteRecords
+    from beam_argilla.writing.write_to_argilla import WriteToArgilla as WriteToArgilla
+
+# A name is imported when it is first used: Beam and Arrow take a second or two to import, and neither a mistake in a
+# program's options nor the local Argilla needs them.
+_HOMES = {
+    'columns': ('Columns',),
+    'errors': ('BeamArgillaError',),
+    'failures': ('FailedRecord',),
+    'grouping.group_generations': ('GroupGenerations',),
+    'grouping.policies': ('Policies',),
+    'input.failed': ('ReadFailed',),
+    'input.format_generations': ('FormatGenerations',),
+    'input.read_generations': ('ReadGenerations',),
+    'metrics': ('counters',),
+    'records': ('Record', 'Suggestion'),
+    'runners': ('workers_run_here',),
+    'server.connection': ('ArgillaConnection', 'EnvironmentSecret'),
+    'server.datasets': ('Dataset', 'check_dataset'),
+    'server.retries': ('RetryPolicy',),
+    'server.settings': ('DatasetSettings',),
+    'tasks.preference': ('Preference',),
+    'tasks.task': ('Metadata', 'TaskOptions'),
+    'tasks.text_generation': ('TextGeneration',),
+    'writing.build_records': ('BuildRecords',),
+    'writing.check_records': ('CheckRecords', 'CheckedRecord'),
+    'writing.results': ('WriteResult', 'WrittenRecord'),
+    'writing.sink': ('Bounds', 'WriteRecordsFn'),
+    'writing.write_records': ('WriteRecords',),
+    'writing.write_to_argilla': ('WriteToArgilla',),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

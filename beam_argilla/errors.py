@@ -25,6 +25,14 @@ class RefusedError(BeamArgillaError):
     """A row or record was refused and nobody consumes the failed output, so the pipeline stops."""
 
 
+class InvalidRecordError(BeamArgillaError):
+    """The record cannot be written. `error` is a short, stable name of the reason."""
+
+    def __init__(self, error: str, message: str):
+        super().__init__(message)
+        self.error = error
+
+
 class JobError(BeamArgillaError):
     """The whole job cannot go on: nothing that is retried or left out would help."""
 

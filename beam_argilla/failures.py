@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from apache_beam import coders
 
 
 class FailedRecord(NamedTuple):
@@ -34,9 +33,9 @@ class FailedRecord(NamedTuple):
         """One JSON line, `data` nested as JSON rather than as a string."""
         return to_json({**self._asdict(), 'data': orjson.loads(self.data)})
 
-
-# A schema'd PCollection: `failed` can go to WriteToJson, BigQuery or SqlTransform as it is.
-coders.registry.register_coder(FailedRecord, coders.RowCoder)
+    def shown(self) -> str:
+        """What was refused and why, in a line for people."""
+        return f'{self.external_id}: {self.error}: {self.message}'
 
 
 def to_json(value: Any) -> str:

@@ -1,12 +1,10 @@
 """The canonical form of the input: an Arrow table in which one row is one generation of one instruction.
 
-Everything after `formats` works on tables of this schema; `formats` makes them from the layouts people have.
+Everything after `input` works on tables of this schema; `input` makes them from the layouts people have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,79 +37,6 @@ GROUPED = b'beam_argilla.grouped'
 
 class GenerationTable(pa.Table):
     """Type hint of PCollections of canonical tables. The elements are plain `pa.Table`s."""
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names that the input gives to its columns.
-
-    `instruction` and the generations must exist. An optional column that is named must exist too; one that is not
-    named is used if it is there under its usual name (in brackets), as distilabel does.
-
-    Args:
-        instruction: text of the instruction (prompt).
-        generation: text of one generation, or a list of texts: then one row is one instruction (wide input).
-            Default: ``generation``, else ``generations``.
-        instruction_id: any string or integer column that says which rows belong together. Default: rows with the same
-            instruction belong together, and their id is the sha256 hex of the instruction, as in distilabel.
-        model_name: which model wrote the generation. [``model_name``; wide: ``generation_models``]
-        rating: number, or text of a number. [``rating``; wide: ``ratings``]
-        rationale: why that rating. [``rationale``; wide: ``rationales``]
-        agent: who gave the rating and rationale. Not used unless named.
-        position: integer; the order of a group's generations. Not used unless named: the order is then that of
-            (model_name, generation), so that it never depends on the order in which rows arrive. Wide input keeps the
-            order of its lists.
-        metadata: further columns to carry along, for the task's metadata.
-
-    Raises:
-        ValueError: two roles share a column, or a metadata column is named twice.
-    """
-
-    instruction: str = 'instruction'
-    generation: str | None = None
-    instruction_id: str | None = None
-    model_name: str | None = None
-    rating: str | None = None
-    rationale: str | None = None
-    agent: str | None = None
-    position: str | None = None
-    metadata: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.metadata, str):
-            raise ValueError(f'Columns(metadata={self.metadata!r}): give a list of column names, [{self.metadata!r}]')
-        object.__setattr__(self, 'metadata', tuple(self.metadata))
-        if len(set(self.metadata)) < len(self.metadata):
-            raise ValueError(f'Columns(metadata={list(self.metadata)}): a column is named twice')
-        roles: dict[str, str] = {}
-        for field in fields(self):
-            name = getattr(self, field.name)
-            # An id or a model name may be shown as metadata or be shared; two texts of one column are a mistake.
-            if field.name in ('instruction', 'generation', 'rationale') and name is not None:
-                if name in roles:
-                    raise ValueError(f'Columns: {roles[name]} and {field.name} both name the column {name!r}')
-                roles[name] = field.name
-
-    def named(self) -> list[str]:
-        """Columns that must exist, because they were named (the instruction always is)."""
-        roles = [f.name for f in fields(self) if f.name != 'metadata']
-        return [n for n in (*(getattr(self, role) for role in roles), *self.metadata) if n is not None]
-
-    def to_read(self) -> list[str]:
-        """All columns that either layout could need: what to ask a Parquet reader for."""
-        names = [self.instruction, self.instruction_id, self.agent, self.position]
-        names += [getattr(self, role) or usual for role, both in USUAL.items() for usual in both]
-        return list(dict.fromkeys([*filter(None, names), *self.metadata]))
-
-
-# Names used where none is given: (long input, wide input), as distilabel names them. In wide input a column
-# `model_name` is the judge, not the author of the generations, so it is not used there.
-USUAL = {
-    'generation': ('generation', 'generations'),
-    'model_name': ('model_name', 'generation_models'),
-    'rating': ('rating', 'ratings'),
-    'rationale': ('rationale', 'rationales'),
-}
 
 
 class InputFacts(NamedTuple):

@@ -101,7 +101,7 @@ def _ours(pattern: str, spill_location: str | None, options: list[str] | None = 
     import apache_beam as beam
 
     import beam_argilla as ba
-    from beam_argilla.records import Encoder
+    from beam_argilla.server.encoder import Encoder
 
     task = ba.Preference(GENERATIONS)
     encode = Encoder(task.settings()).encode

@@ -28,7 +28,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
-from beam_argilla.local import LocalServer, _supervisor, serve
+from beam_argilla.local import LocalServer, serve, supervisor
 from benchmarks.samples import GENERATIONS, TASK, records
 
 
@@ -46,7 +46,7 @@ def write(connection: ba.ArgillaConnection, name: str, count: int, **options: An
 @contextlib.contextmanager
 def fixed(records_per_request: int, in_flight: int) -> Iterator[None]:
     """Flow control that does not adapt."""
-    from beam_argilla import _flow
+    from beam_argilla.writing import flow as _flow
 
     def init(self: Any, max_records: int, max_in_flight: int) -> None:
         adaptive(self, max_records, max_in_flight)
@@ -132,15 +132,15 @@ def rerun(title: str, server: LocalServer, count: int, repeat: int) -> None:
 @contextlib.contextmanager
 def without_speedups() -> Iterator[LocalServer]:
     """The local server without what `beam_argilla.local` does for its speed."""
-    ours = _supervisor.BOOTSTRAP
-    slow = 'from beam_argilla.local import _speedups\n_speedups.apply = lambda: None\nmain()'
-    _supervisor.BOOTSTRAP = ours.replace('main()', slow)
-    assert slow in _supervisor.BOOTSTRAP
+    ours = supervisor.BOOTSTRAP
+    slow = 'from beam_argilla.local import speedups\nspeedups.apply = lambda: None\nmain()'
+    supervisor.BOOTSTRAP = ours.replace('main()', slow)
+    assert slow in supervisor.BOOTSTRAP
     try:
         with serve() as server:
             yield server
     finally:
-        _supervisor.BOOTSTRAP = ours
+        supervisor.BOOTSTRAP = ours
 
 
 @contextlib.contextmanager

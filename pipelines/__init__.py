@@ -1,6 +1,4 @@
-"""Programs that people run."""
+"""Programs that people run: options, what a person sees, and the order of the steps.
 
-import logging
-
-# Beam says this on import wherever its Google Cloud extra is not installed, needed or not.
-logging.getLogger().addFilter(lambda record: 'apitools not found' not in record.getMessage())
+Installed, this is `beam_argilla.pipelines`. What a worker runs lives in `beam_argilla`.
+"""

@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from beam_argilla.local import LocalServerError, serve
-from pipelines import parquet_to_argilla
+
+from . import parquet_to_argilla
 
 Row = dict[str, Any]
 MODELS = ('atlas-70b', 'birch-8b', 'cobalt-mini', 'delta-base')

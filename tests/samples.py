@@ -7,14 +7,16 @@ import itertools
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import beam_argilla as ba
-from beam_argilla.formats import to_canonical
+from beam_argilla.input.tables import to_canonical
 
 MODELS = ('alpha', 'beta', 'gamma', 'delta')
 
@@ -63,3 +65,13 @@ def counters(result: Any) -> Counter[str]:
         if metric.key.metric.namespace == 'beam_argilla':
             counts[metric.key.metric.name] += metric.committed
     return counts
+
+
+def write(folder: Path, elements: list[dict], files: int, row_group_size: int = 1000) -> str:
+    for i in range(files):
+        pq.write_table(pa.Table.from_pylist(elements[i::files]), folder / f'{i}.parquet', row_group_size=row_group_size)
+    return str(folder / '*.parquet')
+
+
+def content(table: pa.Table) -> list[tuple]:
+    return [(r['instruction_id'], r['model_name'], r['generation'], r['rating']) for r in table.to_pylist()]

@@ -10,7 +10,7 @@ or, in tests and notebooks::
 Needs ``pip install "beam-argilla[local]"``.
 """
 
-from beam_argilla.local._errors import LocalServerError
-from beam_argilla.local._supervisor import LocalServer, serve
+from beam_argilla.local.errors import LocalServerError
+from beam_argilla.local.supervisor import LocalServer, serve
 
 __all__ = ['LocalServer', 'LocalServerError', 'serve']

@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from beam_argilla.local._errors import LocalServerError
-from beam_argilla.local._home import DEFAULT_API_KEY, DEFAULT_PASSWORD, DEFAULT_USERNAME
-from beam_argilla.local._supervisor import LocalServer, serve
+from beam_argilla.local.errors import LocalServerError
+from beam_argilla.local.home import DEFAULT_API_KEY, DEFAULT_PASSWORD, DEFAULT_USERNAME
+from beam_argilla.local.supervisor import LocalServer, serve
 
 DEFAULT_HOME = 'argilla'
 DEFAULT_PORT = 6900

@@ -1,0 +1,217 @@
+"""`ReadGenerations`: Parquet files → canonical tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam.io import fileio
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics
+
+from beam_argilla.columns import Columns
+from beam_argilla.errors import BrokenPromiseError, InputError
+from beam_argilla.failures import FailedRecord, failed_rows, to_json
+from beam_argilla.generations import GROUPED, GenerationTable, InputFacts, group_starts, is_grouped, rows, run_starts
+from beam_argilla.input import parquet
+from beam_argilla.input.layouts import columns_to_read, is_wide
+from beam_argilla.input.parquet import RowGroups, batches, first_schema, matching_files, parquet_file
+from beam_argilla.input.tables import instruction_ids, to_canonical
+from beam_argilla.metrics import NAMESPACE
+from beam_argilla.refusing import Fallible, Refused, refuse
+
+
+class ReadGenerations(Fallible):
+    """Reads Parquet files on any Beam file system, long or wide; see `Columns`.
+
+    Output: PCollection of canonical tables of at most about 16 MB. Only the columns needed are read.
+
+    What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
+
+    Args:
+        patterns: a file pattern, or several.
+        columns: what the input calls its columns.
+        clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
+            then read from end to end, side by side. A promise that is not kept fails the pipeline.
+        on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
+            refuses what cannot be read of it.
+        validate: look at the files while the pipeline is built, to tell of a mistake at once, to see whether the input
+            is wide, and to learn its size. False: for files that do not exist yet, or cannot be seen from here.
+
+    Raises:
+        InputError: a pattern matches no file, or the first file is not Parquet or lacks a column.
+        ValueError: an unknown `on_bad_file`.
+    """
+
+    def __init__(
+        self,
+        patterns: str | Sequence[str],
+        columns: Columns | None = None,
+        clustered: bool = False,
+        on_bad_file: str = 'fail',
+        validate: bool = True,
+    ):
+        super().__init__()
+        self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        self.columns = columns or Columns()
+        self.clustered = clustered
+        self.on_bad_file = on_bad_file
+        if not self.patterns:
+            raise InputError('No input: name at least one file pattern.')
+        if on_bad_file not in ('fail', 'refuse'):
+            raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
+        self.schema: pa.Schema | None = None
+        self.facts = InputFacts(clustered, clustered)
+        if validate:
+            files = matching_files(self.patterns)
+            self.schema = first_schema([f.path for f in files], self.columns, on_bad_file)
+            whole = clustered or is_wide(self.schema, self.columns)
+            self.facts = InputFacts(whole, clustered, sum(f.size_in_bytes for f in files))
+
+    def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        splits = (
+            pbegin
+            | 'Patterns' >> beam.Create(self.patterns)
+            | 'Match' >> fileio.MatchAll(fileio.EmptyMatchTreatment.DISALLOW)
+            | 'Split' >> beam.ParDo(_Split(self.clustered, self.on_bad_file)).with_outputs(Refused.TAG, main='splits')
+        )
+        read = (
+            splits.splits
+            | 'Spread' >> beam.Reshuffle()
+            | 'Read'
+            >> beam.ParDo(_Read(self.columns, self.clustered, self.on_bad_file)).with_outputs(
+                Refused.TAG, main='tables'
+            )
+        )
+        facts = self.facts
+        if facts.groups_are_whole:  # to see that they are, before any of them is written: the ids alone, read first
+            read_ids = beam.ParDo(_ReadIds(self.columns, self.clustered))
+            ids = splits.splits | 'Spread ids' >> beam.Reshuffle() | 'Ids' >> read_ids
+            facts = facts._replace(ids=ids)
+        read.tables.element_type = GenerationTable
+        read.tables.input_facts = facts
+        self.refuse((splits[Refused.TAG], read[Refused.TAG]) | 'Refused' >> beam.Flatten(), read.tables)
+        return read.tables
+
+    def display_data(self) -> dict[str, Any]:
+        return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
+
+
+class _Split(beam.DoFn):
+    """File → ranges of row groups of about SPLIT_BYTES; of a clustered file, one range."""
+
+    def __init__(self, clustered: bool, on_bad_file: str):
+        self._clustered = clustered
+        self._on_bad_file = on_bad_file
+
+    def process(self, file: Any) -> Iterator[Any]:
+        FileSystems.report_source_lineage(file.path)
+        try:
+            with parquet_file(file.path) as opened:
+                sizes = [opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups)]
+        except InputError as e:
+            yield _bad_file(e, file.path, self._on_bad_file)
+            return
+        first, size = 0, 0
+        for index, row_group in enumerate(sizes):
+            size += row_group
+            last = index == len(sizes) - 1
+            if last or (size >= parquet.SPLIT_BYTES and not self._clustered):
+                yield RowGroups(file.path, first, index + 1)
+                first, size = index + 1, 0
+
+
+class _Read(beam.DoFn):
+    """Range of row groups → canonical tables of about BATCH_BYTES."""
+
+    def __init__(self, columns: Columns, clustered: bool, on_bad_file: str):
+        self._columns = columns
+        self._clustered = clustered
+        self._on_bad_file = on_bad_file
+
+    def process(self, row_groups: RowGroups) -> Iterator[Any]:
+        path = row_groups[0]
+        outputs = self._canonical(*row_groups)
+        if self._clustered:
+            outputs = whole_groups(outputs, path)
+        try:
+            yield from outputs
+        except BrokenPromiseError:
+            raise
+        except InputError as e:
+            yield _bad_file(e, path, self._on_bad_file)
+
+    def _canonical(self, path: str, first: int, end: int) -> Iterator[Any]:
+        for table in batches(path, first, end, columns_to_read(self._columns)):
+            Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
+            try:
+                formatted = to_canonical(table, self._columns)
+            except InputError as e:
+                raise InputError(f'{path}: {e}') from e
+            yield from map(refuse, formatted.failed)
+            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not.
+            step = max(1, int(formatted.table.num_rows * parquet.BATCH_BYTES / max(formatted.table.nbytes, 1)))
+            wide = is_grouped(formatted.table)  # whose groups must stay in one piece
+            for start in range(0, formatted.table.num_rows, formatted.table.num_rows if wide else step):
+                yield formatted.table.slice(start, formatted.table.num_rows if wide else step)
+
+
+class _ReadIds(beam.DoFn):
+    """Range of row groups → lists of instruction ids: of wide input each row's, of clustered input each run's."""
+
+    def __init__(self, columns: Columns, clustered: bool):
+        self._columns = columns
+        self._clustered = clustered
+
+    def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
+        last = None
+        try:
+            for table in batches(*row_groups, [self._columns.instruction_id or self._columns.instruction]):
+                ids = instruction_ids(table, self._columns)
+                if self._clustered:
+                    runs = ids.take(pa.array(run_starts(ids))).to_pylist()
+                    last, before = ids[-1].as_py(), last
+                    yield [i for n, i in enumerate(runs) if i is not None and not (n == 0 and i == before)]
+                else:
+                    yield ids.drop_null().to_pylist()
+        except InputError:
+            return  # whoever reads the rows will say so
+
+
+def _bad_file(error: InputError, path: str, on_bad_file: str) -> beam.pvalue.TaggedOutput:
+    if on_bad_file == 'fail':
+        raise error
+    return refuse(FailedRecord(None, 'format', 'BadFile', str(error), None, to_json({'file': path})))
+
+
+def whole_groups(outputs: Iterable[Any], path: str) -> Iterator[Any]:
+    """Tables of a clustered file → tables of whole groups: the last group of each waits for the next one's rows."""
+    held: pa.Table | None = None
+    try:
+        for output in outputs:
+            if not isinstance(output, pa.Table):
+                yield output
+                continue
+            table = output if held is None else pa.concat_tables([held, output])
+            starts = group_starts(table)
+            ids = table.column('instruction_id').take(pa.array(starts))
+            if len(pc.unique(ids)) < len(starts):
+                repeated = next(
+                    v['values'] for v in pc.value_counts(ids.combine_chunks()).to_pylist() if v['counts'] > 1
+                )
+                raise BrokenPromiseError(
+                    f'{path} is not clustered: the rows of instruction id {repeated!r} are not adjacent.'
+                )
+            held = table.slice(starts[-1])
+            if starts[-1]:
+                yield table.slice(0, starts[-1]).replace_schema_metadata({GROUPED: b'clustered'})
+    except InputError as e:
+        if held is not None and not isinstance(e, BrokenPromiseError):  # of this group, more may have come
+            message = f'The file broke off within this group: {e}'
+            yield refuse(failed_rows(rows(held), 'format', 'BadFile', message, held.column(0)[0].as_py()))
+        raise
+    if held is not None:
+        yield held.replace_schema_metadata({GROUPED: b'clustered'})

@@ -1,0 +1,166 @@
+"""SQLite under argilla-server: set up for several writers, migrated, and with an owner in it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from beam_argilla.local import random_order, text_index
+from beam_argilla.local.errors import LocalServerError
+
+BUSY_TIMEOUT_SECONDS = 60.0
+WORKSPACE = 'default'
+
+_kept_open: list[sqlite3.Connection] = []
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Opens the database as every connection of the server must."""
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
+    set_up(connection)
+    return connection
+
+
+def set_up(connection: sqlite3.Connection) -> None:
+    """Prepares a new connection."""
+    # With a write-ahead log readers and the one writer do not wait for each other.
+    connection.execute('PRAGMA journal_mode = WAL')
+    # In WAL mode this cannot damage the database; a power cut (not a crash) may cost the last transactions.
+    connection.execute('PRAGMA synchronous = NORMAL')
+    connection.execute(f'PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}')
+    connection.execute('PRAGMA foreign_keys = ON')
+    text_index.add_functions(connection)
+    random_order.add_functions(connection)
+
+
+def use_for_sessions(path: Path) -> None:
+    """Gives argilla-server's sessions engines whose connections are made by `connect`.
+
+    Python's sqlite3 begins a transaction at its first *writing* statement. What a request reads before that is no part
+    of it, so a transaction never has to be upgraded: the one case that SQLite refuses at once instead of waiting
+    (SQLITE_BUSY_SNAPSHOT).
+    """
+    import aiosqlite
+    import sqlalchemy
+    from argilla_server import database
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    async def connect_async() -> aiosqlite.Connection:
+        return await aiosqlite.Connection(lambda: connect(path), iter_chunk_size=64)
+
+    # No pool: the background jobs run in another thread and event loop than the API, and a pool must not hand the
+    # connections of one to the other. To open a SQLite file is cheap, as long as it is open elsewhere: with the last
+    # connection the write-ahead log goes, and the next one must make it anew.
+    _kept_open.append(connect(path))
+    _kept_open[0].execute('SELECT count(*) FROM users')
+    database.AsyncSessionLocal.configure(
+        bind=create_async_engine('sqlite+aiosqlite://', async_creator=connect_async, poolclass=NullPool)
+    )
+    database.SyncSessionLocal.configure(
+        bind=sqlalchemy.create_engine('sqlite://', creator=lambda: connect(path), poolclass=NullPool)
+    )
+
+
+def close() -> None:
+    """Ends the use of the database in order: afterwards it is a single file again, unless a request is being served."""
+    while _kept_open:
+        _kept_open.pop().close()
+
+
+def migrate(path: Path) -> None:
+    """Brings the tables to the state that this argilla-server wants, and makes the full-text index.
+
+    Raises:
+      LocalServerError: The database is of a newer argilla-server, or damaged.
+    """
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    try:
+        with closing(connect(path)) as connection:
+            config = alembic_config()
+            # Nothing to do at most starts, and Alembic takes its time to find that out.
+            if current_revision(connection) != ScriptDirectory.from_config(config).get_current_head():
+                with set_up_by_alembic():
+                    command.upgrade(config, 'head')
+            text_index.ensure_index(connection)
+    except CommandError as error:
+        raise LocalServerError(
+            f'The database {path} cannot be used by this argilla-server: {error}. Was it made by a newer one?'
+        ) from None
+    except sqlite3.DatabaseError as error:
+        raise LocalServerError(
+            f'The database {path} cannot be read: {error}. Put back a copy of it, or give another --home.'
+        ) from None
+
+
+def current_revision(connection: sqlite3.Connection) -> str | None:
+    """The migration that a database is at; None for a new one."""
+    try:
+        row = connection.execute('SELECT version_num FROM alembic_version').fetchone()
+    except sqlite3.OperationalError:
+        return None
+    return row[0] if row else None
+
+
+def alembic_config() -> Any:
+    """argilla-server's Alembic configuration without its file, which would switch off all loggers of this process."""
+    from alembic.config import Config
+    from argilla_server import database
+
+    config = Config()
+    config.set_main_option('script_location', str(Path(database.ALEMBIC_CONFIG_FILE).parent / 'alembic'))
+    return config
+
+
+@contextmanager
+def set_up_by_alembic() -> Iterator[None]:
+    """Prepares the connections of engines that others make, as Alembic does."""
+    import sqlalchemy
+
+    def on_connect(connection: sqlite3.Connection, _record: Any) -> None:
+        set_up(connection)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, 'connect', on_connect)
+    try:
+        yield
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, 'connect', on_connect)
+
+
+async def ensure_owner(username: str, password: str, api_key: str) -> None:
+    """Makes sure that an owner with these credentials exists, and is in the workspace ``default``.
+
+    Raises:
+      LocalServerError: Another user has this API key.
+    """
+    from argilla_server.contexts import accounts
+    from argilla_server.database import AsyncSessionLocal
+    from argilla_server.enums import UserRole
+    from argilla_server.models import User, Workspace, WorkspaceUser
+
+    async with AsyncSessionLocal() as session:
+        holder = await User.get_by(session, api_key=api_key)
+        if holder is not None and holder.username != username:
+            raise LocalServerError(
+                f'The API key is the one of the user {holder.username!r} already. Give {username!r} another --api-key.'
+            )
+        user = await User.get_by(session, username=username)
+        if user is None:
+            user = User(first_name=username, username=username, password_hash='')
+            session.add(user)
+        user.role = UserRole.owner
+        user.api_key = api_key
+        if not user.password_hash or not accounts.verify_password(password, user.password_hash):
+            user.password_hash = accounts.hash_password(password)
+        workspace = await Workspace.get_by(session, name=WORKSPACE)
+        if workspace is None:
+            workspace = Workspace(name=WORKSPACE)
+            session.add(workspace)
+        await session.flush()
+        if await WorkspaceUser.get_by(session, workspace_id=workspace.id, user_id=user.id) is None:
+            session.add(WorkspaceUser(workspace_id=workspace.id, user_id=user.id))
+        await session.commit()

@@ -1,0 +1,262 @@
+"""Elasticsearch's ``simple_query_string``, as argilla-server uses it, translated to an expression of SQLite's FTS5.
+
+    word another     both               "some words"     the phrase              word*     all that begin with it
+    word + another   both               "some words"~2   near each other         -word     not
+    word | another   one of them        (a | b) c        brackets                \\-word    a literal character
+
+There is no precedence: ``a b | c`` is ``(a b) | c``. Every text is a valid query, what makes no sense is ignored. Of a
+fuzzy word (``word~1``) only the word itself is found.
+"""
+
+import dataclasses
+from typing import Literal
+
+from beam_argilla.local.text import words
+
+# Elasticsearch has a limit too. Neither FTS5 nor Python bears any depth.
+MAX_WORDS = 1024
+MAX_DEPTH = 20
+
+_SPACE = ' \t\n\r'
+_MAX_SLOP = 1000
+
+
+class TextQueryError(ValueError):
+    """A query that is too large. The message is fit for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """A query for FTS5.
+
+    Attributes:
+      expression: What the records match, in FTS5's language.
+      negated: They must *not* match it. FTS5 can only say "this but not that"; a lone "not that" is left to the caller.
+    """
+
+    expression: str
+    negated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class _Node:
+    """A leaf (an expression), or a combination of nodes."""
+
+    kind: Literal['leaf', 'and', 'or', 'not']
+    expression: str = ''
+    children: tuple['_Node', ...] = ()
+    depth: int = 0
+
+
+def match(query: str) -> Match | None:
+    """Translates a query.
+
+    Returns:
+      None if nothing is left of it, such as of ``'()'`` or ``'!'``. Such a query finds nothing.
+
+    Raises:
+      TextQueryError: It has too many words, or too many levels of brackets.
+    """
+    tree = _Parser(query).parse()
+    return None if tree is None else _compile(tree)
+
+
+@dataclasses.dataclass
+class _Group:
+    """The state of the parser within one pair of brackets."""
+
+    end: int
+    top: _Node | None = None
+    operation: Literal['and', 'or'] | None = None
+    negations: int = 0
+
+    def add(self, node: _Node | None) -> None:
+        """Combines a node with what has been read so far, with the operator before it."""
+        negated, self.negations = self.negations % 2 == 1, 0
+        if node is None:
+            return
+        if negated:
+            node = _not(node)
+        self.top = node if self.top is None else _combined(self.operation or 'and', self.top, node)
+        self.operation = None
+
+
+class _Parser:
+    """Follows Lucene's SimpleQueryParser, with a stack in place of its recursion."""
+
+    def __init__(self, query: str) -> None:
+        self._query = query
+        self._index = 0
+        self._words = 0
+        self._closing = _matching_brackets(query)
+
+    def parse(self) -> _Node | None:
+        groups = [_Group(len(self._query))]
+        while True:
+            group = groups[-1]
+            if self._index >= group.end:
+                if len(groups) == 1:
+                    return group.top
+                groups.pop()
+                self._index = group.end + 1
+                groups[-1].add(group.top)
+                continue
+            character = self._query[self._index]
+            if character == '-':
+                # Two of them cancel each other out; a space after them makes them void.
+                group.negations += 1
+                self._index += 1
+                continue
+            if character == '(':
+                end = self._closing.get(self._index)
+                self._index += 1
+                if end is None:
+                    group.negations = 0
+                elif end == self._index:
+                    group.operation, group.negations = None, 0
+                    self._index += 1
+                else:
+                    groups.append(_Group(end))
+                continue
+            if character == '"':
+                self._phrase(group)
+            elif character in '+|':
+                if group.operation is None and group.top is not None:
+                    group.operation = 'and' if character == '+' else 'or'
+                self._index += 1
+            elif character == ')' or character in _SPACE:
+                self._index += 1
+            else:
+                group.add(self._word(group.end))
+            group.negations = 0
+
+    def _phrase(self, group: _Group) -> None:
+        text, index = self._read(self._index + 1, group.end, '"')
+        if index == group.end:
+            self._index += 1
+        elif not text:
+            group.operation = None
+            self._index = index + 1
+        else:
+            self._index = index + 1
+            slop = self._distance(group.end)
+            parts = [part for word in words(text) for part in word]
+            self._count(len(parts))
+            if slop and len(parts) > 1:
+                near = ' '.join(f'"{part}"' for part in parts)
+                group.add(_Node('leaf', f'NEAR({near}, {min(slop, _MAX_SLOP)})'))
+            else:
+                group.add(_leaf(parts))
+
+    def _word(self, end: int) -> _Node | None:
+        start = self._index
+        text, self._index = self._read(start, end, f'"|+(){_SPACE}', fuzzy=True)
+        self._distance(end)
+        is_prefix = len(text) > 1 and self._query[start : self._index].endswith('*') and not self._is_escaped(start)
+        nodes = [_leaf(word) for word in words(text)]
+        self._count(len(nodes))
+        found = [node for node in nodes if node is not None]
+        if is_prefix and found:
+            found[-1] = _Node('leaf', found[-1].expression + ' *')
+        if not found:
+            return None
+        tree = found[0]
+        for node in found[1:]:
+            tree = _combined('and', tree, node)
+        return tree
+
+    def _is_escaped(self, start: int) -> bool:
+        """Whether the last character that was read has a backslash before it that counts."""
+        before = self._query[start : self._index - 1]
+        return (len(before) - len(before.rstrip('\\'))) % 2 == 1
+
+    def _read(self, index: int, end: int, stops: str, fuzzy: bool = False) -> tuple[str, int]:
+        """Reads up to one of some characters, or a "~" if `fuzzy`; a backslash takes its meaning from what follows."""
+        text: list[str] = []
+        while index < end and self._query[index] not in stops and not (fuzzy and text and self._query[index] == '~'):
+            if self._query[index] == '\\':
+                index += 1
+                if index == end:
+                    break
+            text.append(self._query[index])
+            index += 1
+        return ''.join(text), index
+
+    def _distance(self, end: int) -> int:
+        """Reads a "~2" behind a phrase or a word."""
+        if self._index >= end or self._query[self._index] != '~':
+            return 0
+        text, self._index = self._read(self._index + 1, end, f'"|+(){_SPACE}')
+        return int(text[:9]) if text.isascii() and text.isdigit() else 0
+
+    def _count(self, number: int) -> None:
+        self._words += number
+        if self._words > MAX_WORDS:
+            raise TextQueryError(f'The text query has more than {MAX_WORDS} words')
+
+
+def _matching_brackets(query: str) -> dict[int, int]:
+    """The position of the closing bracket of each opening one that has one."""
+    opening: list[int] = []
+    closing: dict[int, int] = {}
+    escaped = False
+    for index, character in enumerate(query):
+        if escaped:
+            escaped = False
+        elif character == '\\':
+            escaped = True
+        elif character == '(':
+            opening.append(index)
+        elif character == ')' and opening:
+            closing[opening.pop()] = index
+    return closing
+
+
+def _leaf(parts: list[str]) -> _Node | None:
+    # The parts hold no quotes and no other character that means something to FTS5, see `words`.
+    return _Node('leaf', '"' + ' '.join(parts) + '"') if parts else None
+
+
+def _not(node: _Node) -> _Node:
+    return node.children[0] if node.kind == 'not' else _Node('not', children=(node,), depth=node.depth)
+
+
+def _combined(kind: Literal['and', 'or'], left: _Node, right: _Node) -> _Node:
+    children = (
+        *(left.children if left.kind == kind else (left,)),
+        *(right.children if right.kind == kind else (right,)),
+    )
+    depth = 1 + max(child.depth for child in children)
+    if depth > MAX_DEPTH:
+        raise TextQueryError(f'The text query has more than {MAX_DEPTH} levels')
+    return _Node(kind, children=children, depth=depth)
+
+
+def _compile(node: _Node) -> Match:
+    """Moves the negations outwards, until each is a "but not" or the only one of the whole query."""
+    if node.kind == 'leaf':
+        return Match(node.expression)
+    if node.kind == 'not':
+        inner = _compile(node.children[0])
+        return Match(inner.expression, not inner.negated)
+    matches = [_compile(child) for child in node.children]
+    wanted = [m.expression for m in matches if not m.negated]
+    unwanted = [m.expression for m in matches if m.negated]
+    if node.kind == 'and':
+        if not wanted:
+            return Match(_joined('OR', unwanted), negated=True)
+        return Match(_but_not(_joined('AND', wanted), _joined('OR', unwanted)))
+    if not unwanted:
+        return Match(_joined('OR', wanted))
+    # a | -b is the same as -(b -a)
+    return Match(_but_not(_joined('AND', unwanted), _joined('OR', wanted)), negated=True)
+
+
+def _joined(operator: str, expressions: list[str]) -> str:
+    if len(expressions) < 2:
+        return ''.join(expressions)
+    return f'({f" {operator} ".join(expressions)})'
+
+
+def _but_not(wanted: str, unwanted: str) -> str:
+    return f'({wanted} NOT {unwanted})' if unwanted else wanted

@@ -1,0 +1,151 @@
+"""The only file that touches the network: one Argilla server over its public REST API.
+
+Every answer is sorted once, into a value or one of the exceptions of `beam_argilla.errors` (`faults`); transient ones
+are retried at one layer (`retries`). What follows was measured on argilla-server 2.8 (and its PostgreSQL and SQLite
+backends): a 500, a time-out or a lost connection can come after the rows were committed, and sending the same records
+again repairs all of it; after a 500 the server closes the connection, so the next request may fail to read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import orjson
+
+from beam_argilla.errors import NotArgillaError, RequestError, TransientError
+from beam_argilla.server.connection import ArgillaConnection
+from beam_argilla.server.faults import fault, http_date
+from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, ignore
+
+# httpx logs every request at INFO, which on a worker is a line per batch; whoever set a level keeps it.
+if logging.getLogger('httpx').level == logging.NOTSET:
+    logging.getLogger('httpx').setLevel(logging.WARNING)
+
+
+class Answer(NamedTuple):
+    """A success: its JSON, None if it has none, and when the server gave it."""
+
+    content: Any
+    date: datetime | None
+
+
+class Client:
+    """A connection to one server. Thread-safe.
+
+    Args:
+        connection: where, and as whom.
+        retry: how long to retry.
+
+    Attributes:
+        url: the server's address.
+
+    Raises:
+        JobError: a secret is not there.
+    """
+
+    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None):
+        headers = connection.resolve()
+        self._secrets = [v for v in headers.values() if len(v) > 3]
+        self.url = connection.api_url
+        self._retries = Retries(retry or RetryPolicy(), self.url, self._is_well)
+        self._http = httpx.Client(
+            base_url=f'{connection.api_url}/api/v1',
+            # The server answers a bulk request with all of the records; compressing that takes it a tenth of its time.
+            headers={'Accept-Encoding': 'identity', **headers, 'Content-Type': 'application/json'},
+            timeout=connection.timeout,
+            # Loading the certificates takes longer than a small job.
+            verify=urlsplit(connection.api_url).scheme == 'https',
+            # Retries belong to `Retries`; idle connections are dropped before usual servers drop them (5 s and more).
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def stop(self) -> None:
+        """Nothing is tried again from now on: the job has failed, and whoever waits for an answer need not."""
+        self._retries.stop()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def json(self, method: str, path: str, **request: Any) -> Any:
+        """The JSON of the answer to a request; see `request`."""
+        return self.request(method, path, **request).content
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        observe: Callable[[Attempt], None] = ignore,
+        batch: int = 0,
+        decode: Callable[[bytes], Any] = orjson.loads,
+        **request: Any,
+    ) -> Answer:
+        """Sends the request until it is answered for good.
+
+        Args:
+            path: below ``/api/v1``.
+            observe: called for each attempt.
+            batch: how many records the request holds.
+            decode: of the answer's JSON.
+            request: what else `httpx.Client.request` takes.
+
+        Raises:
+            RequestError: the server refused it.
+            JobError: no request can succeed.
+        """
+        return self._retries.call(lambda: self._send(method, path, decode, **request), observe, batch)
+
+    def _is_well(self) -> bool:
+        try:
+            self._send('GET', '/me', orjson.loads)  # asks the database
+        except RequestError:
+            return False
+        return True
+
+    def _send(self, method: str, path: str, decode: Callable[[bytes], Any], **request: Any) -> Answer:
+        try:
+            response = self._http.request(method, path, **request)
+        except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
+            raise NotArgillaError(
+                f'No HTTP request can be made to {self.url}: check the address and headers.'
+            ) from None
+        except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
+            cause = type(e).__name__
+            raise TransientError(self._clean(f'{method} {self.url}: {cause}: {e}'), cause) from e
+        if not response.is_success:
+            raise fault(response, self.url, self._clean)
+        return Answer(self._content(response, decode), http_date(response.headers.get('Date')))
+
+    def _content(self, response: httpx.Response, decode: Callable[[bytes], Any]) -> Any:
+        if response.status_code == 204:
+            return None
+        try:
+            return decode(response.content)
+        except msgspec.ValidationError as e:
+            raise NotArgillaError(
+                f'{self.url} gives answers of another form than argilla-server 2.8 ({e}): is it of a newer version?'
+            ) from e
+        except (ValueError, msgspec.DecodeError) as e:
+            if 'html' in response.headers.get('Content-Type', ''):
+                raise NotArgillaError(
+                    f'{self.url} answers with a web page where Argilla answers with data. Is it the address of the '
+                    'server itself (for a Hugging Face Space: https://OWNER-SPACE.hf.space)? A private Space also '
+                    'needs the header Authorization.'
+                ) from e
+            raise TransientError(f'{self.url} gave an answer that is not JSON', 'BadAnswer') from e
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, '***')
+        return text

@@ -1,0 +1,1 @@
+"""Whole groups → records: one file a task. No Beam, no network."""

@@ -1,0 +1,1 @@
+"""Records → server: the transforms, the sink, flow control, what is there already."""

@@ -1,0 +1,69 @@
+"""What a write comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam import coders
+
+from beam_argilla.failures import FailedRecord
+from beam_argilla.refusing import Refused
+
+
+class WrittenRecord(NamedTuple):
+    """A record that the server holds now.
+
+    Attributes:
+        external_id: the record's.
+        record_id: the server's UUID of it.
+        outcome: ``created``, ``updated``, or ``unchanged`` (with `skip_unchanged`: it was the same, and not sent).
+        warnings: what was left out while building it, such as a rating that is not on the scale.
+    """
+
+    external_id: str
+    record_id: str
+    outcome: str
+    warnings: Sequence[str]
+
+    def shown_warnings(self) -> list[str]:
+        """What was left out, in lines for people."""
+        return [f'{self.external_id}: {warning}' for warning in self.warnings]
+
+
+coders.registry.register_coder(WrittenRecord, coders.RowCoder)
+
+
+class WriteResult:
+    """What a write came to.
+
+    If `failed` is never asked for, the pipeline fails on the first failed record: whoever wants to go on says so by
+    consuming it (or with an error handler).
+
+    Attributes:
+        written: PCollection of `WrittenRecord`.
+        failed: PCollection of `FailedRecord`.
+    """
+
+    def __init__(self, written: beam.PCollection, failed: beam.PCollection, guard: beam.ParDo | None):
+        self.written = written
+        self._failed = failed
+        self._guard = guard
+
+    @property
+    def failed(self) -> beam.PCollection:
+        if self._guard is not None:
+            self._guard.fn.armed = False
+        return self._failed
+
+
+def write_result(written: beam.PCollection, failed: beam.PCollection, error_handler: Any) -> WriteResult:
+    written.element_type = WrittenRecord
+    failed.element_type = FailedRecord
+    if error_handler is not None:
+        error_handler.add_error_pcollection(failed)
+        return WriteResult(written, failed, None)
+    guard = beam.ParDo(Refused())
+    _ = failed | 'Fail unless consumed' >> guard
+    return WriteResult(written, failed, guard)

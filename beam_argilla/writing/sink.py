@@ -1,0 +1,335 @@
+"""`WriteRecordsFn`, the sink: buffers records, sends them in batches, several at a time, reports each one's outcome.
+
+What belongs to the server rather than to a bundle (connection, threads, flow control) is one `_Sender` per worker
+process, shared by all instances of the DoFn in it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+from apache_beam.io.components.adaptive_throttler import ThrottlingSignaler
+from apache_beam.metrics import Metrics
+from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_argilla.errors import (
+    DatasetDiffersError,
+    InvalidRecordError,
+    InvalidRecordsError,
+    RejectedBatchError,
+    RequestError,
+)
+from beam_argilla.metrics import NAMESPACE
+from beam_argilla.records import Record, failed_record
+from beam_argilla.refusing import refuse
+from beam_argilla.server.bulk import MAX_ITEMS, Upserted, delete_suggestions, upsert
+from beam_argilla.server.client import Client
+from beam_argilla.server.connection import ArgillaConnection
+from beam_argilla.server.datasets import Dataset, read_dataset
+from beam_argilla.server.differences import differences
+from beam_argilla.server.encoder import Encoder
+from beam_argilla.server.retries import Attempt, RetryPolicy
+from beam_argilla.writing.flow import FlowControl
+from beam_argilla.writing.results import WrittenRecord
+
+_LOGGER = logging.getLogger(__name__)
+_SECONDS_BETWEEN_WARNINGS = 30.0
+_SECONDS_BETWEEN_LOOKS = 5.0  # at the dataset, where many records are refused one after the other
+
+
+class Bounds(NamedTuple):
+    """What a request may hold, and how many there may be at a time per worker; see `WriteRecords`."""
+
+    max_records: int = MAX_ITEMS
+    max_bytes: int = 8 << 20
+    max_suggestions: int = 2_000
+    max_in_flight: int = 32
+
+
+class _Pending(NamedTuple):
+    """A record on its way, with what its outcome is to be stamped with."""
+
+    record: Record
+    item: bytes
+    stamp: WindowedValue
+
+
+Outcome = Upserted | tuple[str, str, int | None]  # written; or error, message, HTTP status
+
+
+@dataclass
+class _Report:
+    """What came of a batch. Made in a thread; metrics can only be counted in Beam's own."""
+
+    outcomes: list[tuple[_Pending, Outcome]] = field(default_factory=list)
+    requests: list[tuple[int, int, float]] = field(default_factory=list)  # records, bytes, seconds
+    retries: list[Attempt] = field(default_factory=list)
+
+
+class _Sender:
+    """The connection to one server from one worker process."""
+
+    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, bounds: Bounds):
+        self.client = Client(connection, retry)
+        self.error: BaseException | None = None  # the first that ends the job
+        self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
+        self._warned = self._looked = float('-inf')
+        self._lock = threading.Lock()
+
+    def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
+        """Sends the batch as soon as flow control has room for it.
+
+        In a daemon thread of its own, not in a pool, whose threads Python would wait for: a job that has failed shall
+        not go on for as long as a request may be retried.
+        """
+        self.flow.acquire()
+        future: Future[_Report] = Future()
+        threading.Thread(target=self._write, args=(future, dataset, batch, replace), daemon=True).start()
+        return future
+
+    def _write(self, future: Future[_Report], dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> None:
+        report = _Report()
+        try:
+            self._write_batch(dataset, batch, replace, report)
+        except BaseException as e:
+            # Only what ends the job comes here. The others shall not keep its process alive with their retries; if the
+            # runner tries again in this process, it does so with another sender.
+            with self._lock:
+                self.error = self.error or e
+            self.client.stop()
+            future.set_exception(self.error)
+        else:
+            future.set_result(report)
+        finally:
+            self.flow.release()
+
+    def _write_batch(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report) -> None:
+        """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""
+        if not batch:
+            return
+
+        def observe(attempt: Attempt) -> None:
+            if attempt.failure is None:
+                self.flow.succeeded(len(batch), attempt.seconds)
+                report.requests.append((len(batch), sum(len(p.item) for p in batch), attempt.seconds))
+            else:
+                self.flow.overloaded(attempt.sent)
+                report.retries.append(attempt)
+                self._warn(attempt)
+
+        try:
+            written = upsert(self.client, dataset.id, [p.item for p in batch], observe, with_suggestions=replace)
+        except InvalidRecordsError as e:
+            self._check_unchanged(dataset, e)
+            rest = [pending for index, pending in enumerate(batch) if index not in e.reasons]
+            if len(rest) == len(batch):  # it names records that were not sent
+                self._halve(dataset, batch, replace, report, e)
+                return
+            for index, pending in enumerate(batch):
+                if index in e.reasons:
+                    report.outcomes.append((pending, ('Refused', e.reasons[index], e.status)))
+            self._write_batch(dataset, rest, replace, report)
+        except RejectedBatchError as e:
+            self._halve(dataset, batch, replace, report, e)
+        else:
+            if replace:
+                for pending, upserted in zip(batch, written, strict=True):
+                    self._delete_stale(dataset, pending.record, upserted)
+            report.outcomes += zip(batch, written, strict=True)
+
+    def _halve(
+        self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report, error: RequestError
+    ) -> None:
+        """Which record it is, or whether they are too many, only trying can tell."""
+        if len(batch) == 1:
+            report.outcomes.append((batch[0], ('Rejected', str(error), error.status)))
+            return
+        half = len(batch) // 2
+        self._write_batch(dataset, batch[:half], replace, report)
+        self._write_batch(dataset, batch[half:], replace, report)
+
+    def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
+        sent = {dataset.question_ids[s.question] for s in record.suggestions}
+        stale = [id for question, id in (upserted.suggestions or {}).items() if question not in sent]
+        delete_suggestions(self.client, upserted.record_id, stale)
+
+    def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
+        """The encoder has checked every record, so a refusal may mean that somebody changed the dataset meanwhile."""
+        with self._lock:
+            if time.monotonic() - self._looked < _SECONDS_BETWEEN_LOOKS:
+                return
+            self._looked = time.monotonic()
+        now = read_dataset(self.client, dataset.id)
+        changes = differences(dataset.settings, now.settings) + differences(now.settings, dataset.settings)
+        if now.question_ids != dataset.question_ids or changes:
+            raise DatasetDiffersError(
+                f"The dataset's settings were changed while the job ran ({error}). Run the job again: what was written "
+                'is there, and writing it again changes nothing.',
+                changes,
+            )
+
+    def _warn(self, attempt: Attempt) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
+                return
+            self._warned = now
+        _LOGGER.warning(
+            'Argilla: %s. Sending it again in %.1f seconds; %d requests of %d records at a time now. '
+            '(Such warnings are shown every %d seconds at most; the metrics retries_* count all.)',
+            attempt.failure,
+            attempt.wait,
+            self.flow.limit,
+            self.flow.records,
+            _SECONDS_BETWEEN_WARNINGS,
+        )
+
+
+class WriteRecordsFn(beam.DoFn):
+    """Writes `Record`s to a dataset, the side input.
+
+    Main output: `WrittenRecord`; output ``refused``: `FailedRecord`. Each keeps its record's timestamp and window.
+
+    Args:
+        connection: the server.
+        bounds: what a request may hold.
+        retry: how long to retry.
+        replace: remove suggestions that a record has on the server and not here.
+
+    Raises:
+        ValueError: a bound out of its range.
+    """
+
+    def __init__(
+        self,
+        connection: ArgillaConnection,
+        bounds: Bounds | None = None,
+        retry: RetryPolicy | None = None,
+        replace: bool = False,
+    ):
+        super().__init__()
+        bounds = bounds or Bounds()
+        for name, value in bounds._asdict().items():
+            most = MAX_ITEMS if name == 'max_records' else value
+            if not 1 <= value <= most:
+                expected = f'from 1 to {most}' if name == 'max_records' else 'at least 1'
+                raise ValueError(f'{name}={value}: it must be {expected}')
+        self._connection = connection
+        self._bounds = bounds
+        self._retry = retry or RetryPolicy()
+        self._replace = replace
+        self._shared = Shared()
+
+    def setup(self) -> None:
+        self._sender = self._acquire()
+        self._encoder_of: tuple[str, Encoder] | None = None
+        self._throttled = ThrottlingSignaler(NAMESPACE)
+        self._unreported = 0.0  # seconds of throttling; Beam takes whole ones
+
+    def _acquire(self, tag: Any = None) -> _Sender:
+        return self._shared.acquire(lambda: _Sender(self._connection, self._retry, self._bounds), tag)
+
+    def start_bundle(self) -> None:
+        if self._sender.error is not None:
+            self._sender = self._acquire(tag=id(self._sender))
+        self._batch: list[_Pending] = []
+        self._ids: set[str] = set()  # sent since the last flush
+        self._bytes = self._suggestions = 0
+        self._in_flight: set[Future[_Report]] = set()
+
+    def process(
+        self,
+        record: Record,
+        dataset: Dataset,
+        window: Any = beam.DoFn.WindowParam,
+        timestamp: Any = beam.DoFn.TimestampParam,
+    ) -> Iterator[Any]:
+        self._dataset = dataset
+        try:
+            item = self._encoder(dataset).encode(record)
+        except InvalidRecordError as e:
+            yield refuse(failed_record(record, 'validate', e.error, str(e)))
+            return
+        # Two records with one id in a request would cost the whole of it, and in two requests could overtake another.
+        if record.external_id in self._ids:
+            yield from self._flush()
+        self._ids.add(record.external_id)
+        if (
+            len(self._batch) >= self._sender.flow.records
+            or self._bytes + len(item) > self._bounds.max_bytes
+            or self._suggestions + len(record.suggestions) > self._bounds.max_suggestions
+        ):
+            yield from self._submit()
+        self._batch.append(_Pending(record, item, WindowedValue(None, timestamp, (window,))))
+        self._bytes += len(item)
+        self._suggestions += len(record.suggestions)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        yield from self._flush()
+
+    def _encoder(self, dataset: Dataset) -> Encoder:
+        if self._encoder_of is None or self._encoder_of[0] != dataset.id:
+            self._encoder_of = dataset.id, Encoder(dataset.settings, dataset.question_ids)
+        return self._encoder_of[1]
+
+    def _flush(self) -> Iterator[Any]:
+        """Sends what is buffered and waits until all of it is answered."""
+        yield from self._submit()
+        while self._in_flight:
+            yield from self._collect('FIRST_COMPLETED')
+        self._ids.clear()
+
+    def _submit(self) -> Iterator[Any]:
+        """Sends the batch, and yields what came of earlier ones."""
+        if not self._batch:
+            return
+        self._in_flight.add(self._sender.submit(self._dataset, self._batch, self._replace))
+        Metrics.distribution(NAMESPACE, 'in_flight_limit').update(self._sender.flow.limit)
+        self._batch = []
+        self._bytes = self._suggestions = 0
+        if any(future.done() for future in self._in_flight):
+            yield from self._collect('FIRST_COMPLETED')
+
+    def _collect(self, when: str) -> Iterator[Any]:
+        done, self._in_flight = wait_for(self._in_flight, return_when=when)
+        for future in done:
+            report = future.result()
+            self._count(report)
+            for pending, outcome in report.outcomes:
+                yield self._output(pending, outcome)
+
+    def _output(self, pending: _Pending, outcome: Outcome) -> Any:
+        record = pending.record
+        if not isinstance(outcome, Upserted):
+            return refuse(failed_record(record, 'write', *outcome), pending.stamp)
+        what = 'created' if outcome.created else 'updated'
+        written = WrittenRecord(record.external_id, outcome.record_id, what, record.warnings)
+        return pending.stamp.with_value(written)
+
+    def _count(self, report: _Report) -> None:
+        upserted = [outcome for _, outcome in report.outcomes if isinstance(outcome, Upserted)]
+        created = sum(outcome.created for outcome in upserted)
+        for name, count in (('records_created', created), ('records_updated', len(upserted) - created)):
+            if count:
+                Metrics.counter(NAMESPACE, name).inc(count)
+        for records, size, seconds in report.requests:
+            Metrics.counter(NAMESPACE, 'requests').inc()
+            Metrics.distribution(NAMESPACE, 'records_per_request').update(records)
+            Metrics.distribution(NAMESPACE, 'bytes_per_request').update(size)
+            Metrics.distribution(NAMESPACE, 'request_milliseconds').update(int(seconds * 1000))
+        for attempt in report.retries:
+            assert attempt.failure is not None
+            Metrics.counter(NAMESPACE, f'retries_{attempt.failure.cause}').inc()
+            self._unreported += attempt.wait / self._sender.flow.limit  # others may have gone on meanwhile
+        if self._unreported >= 1:
+            self._throttled.signal_throttled(int(self._unreported))
+            self._unreported %= 1

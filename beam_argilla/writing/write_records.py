@@ -1,0 +1,157 @@
+"""`WriteRecords`: records → a dataset of an Argilla server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics.metric import Lineage
+from apache_beam.transforms.trigger import AccumulationMode
+
+from beam_argilla.refusing import Refused
+from beam_argilla.server.address import check_names
+from beam_argilla.server.client import Client
+from beam_argilla.server.connection import ArgillaConnection
+from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset
+from beam_argilla.server.retries import RetryPolicy
+from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.writing.existing import Distinct, ReadExisting
+from beam_argilla.writing.results import WriteResult, write_result
+from beam_argilla.writing.sink import Bounds, WriteRecordsFn
+
+
+class WriteRecords(beam.PTransform):
+    """Writes `Record`s to a dataset: the sink alone.
+
+    Input: PCollection of `Record`. Output: a `WriteResult`.
+
+    Every write is an upsert by external id, so a bundle that a runner repeats changes nothing. Human answers are never
+    sent and never touched. Of a bounded (or windowed) input, equal records with one external id are written once, and
+    different ones are refused.
+
+    How much is sent at a time follows from how the server answers; the bounds need not be set.
+
+    Args:
+        dataset: name of the dataset.
+        connection: the server.
+        workspace: name of the workspace.
+        settings: `DatasetSettings` (or an `argilla.Settings`) to create the dataset with if need be, and to compare an
+            existing one with. None: the dataset must exist, and is taken as it is.
+        create_workspace: create the workspace if it does not exist (only owners may).
+        suggestions: ``merge`` leaves suggestions that the server has and the new record has not; ``replace`` removes
+            them.
+        skip_unchanged: read what the dataset holds first, and send only what differs or is missing. Needs bounded
+            input without windows.
+        max_parallelism: the most workers that write side by side, for small servers. None: as many as there are.
+        distinct: False if external ids are unique already; saves a shuffle.
+        max_records: bound on records in a request; at most 500, the server's limit.
+        max_bytes: bound on bytes of JSON in a request, unless one record alone is larger.
+        max_suggestions: bound on suggestions in a request, unless one record alone has more. PostgreSQL cannot take
+            more than 32,767 arguments at once; 4,000 suggestions (of 500 preference records) need more.
+        max_in_flight: bound on requests at a time per worker.
+        retry: how long to retry.
+
+    Raises:
+        ValueError: a number out of its range, or `skip_unchanged` with windows.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        *,
+        connection: ArgillaConnection,
+        workspace: str = 'default',
+        settings: Any = None,
+        create_workspace: bool = False,
+        suggestions: str = 'merge',
+        skip_unchanged: bool = False,
+        max_parallelism: int | None = None,
+        distinct: bool = True,
+        max_records: int = Bounds().max_records,
+        max_bytes: int = Bounds().max_bytes,
+        max_suggestions: int = Bounds().max_suggestions,
+        max_in_flight: int = Bounds().max_in_flight,
+        retry: RetryPolicy | None = None,
+    ):
+        super().__init__()
+        if not isinstance(connection, ArgillaConnection):
+            raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
+        check_names(dataset, workspace)
+        if suggestions not in ('merge', 'replace'):
+            raise ValueError(f"suggestions={suggestions!r}: use 'merge' or 'replace'")
+        if max_parallelism is not None and max_parallelism < 1:
+            raise ValueError(f'max_parallelism={max_parallelism}: it must be at least 1')
+        retry = retry or RetryPolicy()
+        self.dataset = dataset
+        self.workspace = workspace
+        self.settings = None if settings is None else DatasetSettings.of(settings)
+        self.connection = connection
+        self.create_workspace = create_workspace
+        self.replace = suggestions == 'replace'
+        self.skip_unchanged = skip_unchanged
+        self.max_parallelism = max_parallelism
+        self.distinct = distinct
+        self.retry = retry
+        bounds = Bounds(max_records, max_bytes, max_suggestions, max_in_flight)
+        self.fn = WriteRecordsFn(connection, bounds, retry, self.replace)
+        self._error_handler: Any = None
+
+    def with_error_handler(self, error_handler: Any) -> WriteRecords:
+        """Sends what is refused to a Beam `ErrorHandler` as well as to `WriteResult.failed`."""
+        self._error_handler = error_handler
+        return self
+
+    def expand(self, records: beam.PCollection) -> WriteResult:
+        # A side input is complete before the main input is seen: no record is sent before the dataset is there.
+        dataset = (
+            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self))
+        )
+        one_window = records.windowing.is_default()
+        if self.skip_unchanged and not (one_window and records.is_bounded):
+            raise ValueError('skip_unchanged=True needs bounded input without windows: leave it out, or write in batch')
+        unchanged, refused = [], []
+        # An unbounded input in one window never ends, so nothing could be grouped; and where triggers accumulate, the
+        # same record comes again to be updated. There the sink alone sees to ids, bundle by bundle.
+        accumulates = records.windowing.accumulation_mode == AccumulationMode.ACCUMULATING
+        can_group = (records.is_bounded or not one_window) and not accumulates
+        if self.skip_unchanged or (self.distinct and can_group):
+            existing = dataset | ReadExisting(self.connection, self.retry) if self.skip_unchanged else None
+            chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace)
+            records, unchanged, refused = chosen.records, [chosen.unchanged], [chosen[Refused.TAG]]
+        if self.max_parallelism is not None:
+            records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
+        written = records | 'Upsert' >> beam.ParDo(self.fn, beam.pvalue.AsSingleton(dataset)).with_outputs(
+            Refused.TAG, main='written'
+        )
+        return write_result(
+            _flatten('Written', [written.written, *unchanged]),
+            _flatten('Refused', [written[Refused.TAG], *refused]),
+            self._error_handler,
+        )
+
+    def display_data(self) -> dict[str, Any]:
+        return {'dataset': self.dataset, 'workspace': self.workspace, 'api_url': self.connection.api_url}
+
+
+def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
+    return pcollections[0] if len(pcollections) == 1 else pcollections | label >> beam.Flatten()
+
+
+class _EnsureDataset(beam.DoFn):
+    """→ the `Dataset`, made if need be."""
+
+    def __init__(self, write: WriteRecords):
+        self._name = write.dataset
+        self._workspace = write.workspace
+        self._settings = write.settings
+        self._connection = write.connection
+        self._create_workspace = write.create_workspace
+        self._retry = write.retry
+
+    def process(self, _: None) -> Iterator[Dataset]:
+        with Client(self._connection, self._retry) as client:
+            check_server(client)
+            dataset = ensure_dataset(client, self._name, self._workspace, self._settings, self._create_workspace)
+        Lineage.sinks().add('argilla', self._workspace, self._name)
+        yield dataset

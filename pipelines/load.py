@@ -1,0 +1,190 @@
+"""The order of the steps of `parquet_to_argilla`: look, build, run, tell."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.transforms.error_handling import CollectingErrorHandler
+
+import beam_argilla as ba
+from beam_argilla import errors
+
+from . import messages, options
+
+# DirectRunner would try to download another runner first.
+LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
+# How long to wait for a server before the job starts; while it runs, `RetryPolicy` is patient.
+_CHECK_SECONDS = 10.0
+_SHOWN = 10  # warnings and refusals
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the options come to, once they are known to fit the input and the server."""
+
+    args: argparse.Namespace
+    read: ba.ReadGenerations | None
+    retry: ba.ReadFailed | None
+    task: ba.Preference | ba.TextGeneration
+    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
+    local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
+
+
+def load(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
+    """Runs the program with these options, and returns the exit status."""
+    messages.quieten()
+    try:
+        job, p = prepare(args, beam_args)
+    except (ValueError, TypeError, errors.BeamArgillaError) as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 2
+    try:
+        return run(job, p)
+    except KeyboardInterrupt:
+        print('Stopped. What was written is there; running it again goes on from there.', file=sys.stderr)
+        return 130
+    except Exception as e:
+        explained = messages.explain(e)
+        if explained is None:
+            raise
+        kind, message = explained
+        print(f'error: {message}', file=sys.stderr)
+        return 1 if issubclass(kind, errors.RefusedError) else 2
+
+
+def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, beam.Pipeline]:
+    """Builds the pipeline, and looks at the input and the server, before any data is read.
+
+    Raises:
+        ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
+    """
+    connection = options.connection_of(args)
+    pipeline_options = PipelineOptions(list(beam_args))
+    standard = pipeline_options.view_as(StandardOptions)
+    standard.runner = standard.runner or LOCAL_RUNNER
+    p = beam.Pipeline(options=pipeline_options)
+    local = ba.workers_run_here(p)
+    columns = options.columns_of(args)
+    read = None
+    if args.input:
+        read = ba.ReadGenerations(args.input, columns, clustered=args.clustered, on_bad_file=args.on_bad_file)
+    types = metadata_types(read.schema) if read else {}
+    if connection is not None and local:
+        look = functools.partial(
+            ba.check_dataset,
+            args.dataset,
+            connection=connection,
+            workspace=args.workspace,
+            create_workspace=args.create_workspace,
+            limit=_CHECK_SECONDS,
+        )
+        dataset = look()
+        if read is None and dataset is not None:  # what was refused before does not say what type a column had
+            types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata}
+        look(settings=options.task_of(args, types).settings())
+    task = options.task_of(args, types)
+    retry = None
+    if args.retry_failed:
+        retry = ba.ReadFailed(args.retry_failed, columns, read is not None or args.task == 'text_generation')
+    if args.failed:
+        FileSystems.get_filesystem(args.failed)  # raises if there is no such kind of place
+    job = Job(args, read, retry, task, connection, local)
+    build(p, job)
+    return job, p
+
+
+def metadata_types(schema: pa.Schema) -> dict[str, str]:
+    """The type of metadata that each column of the files can be."""
+
+    def of(kind: pa.DataType) -> str:
+        if pa.types.is_integer(kind):
+            return 'integer'
+        return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
+
+    return {field.name: of(field.type) for field in schema}
+
+
+def build(p: beam.Pipeline, job: Job) -> None:
+    """Applies the whole job to the pipeline."""
+    args, task = job.args, job.task
+    # Without a handler, the first refusal ends the job.
+    handler = CollectingErrorHandler() if args.failed or args.dry_run else None
+    tables, records = [], []
+    if job.read is not None:
+        tables.append(p | 'Read' >> job.read.with_error_handler(handler))
+    if job.retry is not None:
+        again = p | 'Retry' >> job.retry.with_error_handler(handler)
+        tables.append(again['tables'])
+        records.append(again['records'])
+    shuffle = True if args.shuffle or len(tables) > 1 else None
+    group = ba.GroupGenerations(
+        options.policies_of(args, task), args.num_partitions, args.spill_location, shuffle, spill=not args.no_spill
+    )
+    records.append(
+        (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
+        | 'Group' >> group.with_error_handler(handler)
+        | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
+    )
+    all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
+    if args.dry_run or job.connection is None:
+        checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
+        first = checked | 'First' >> beam.combiners.Top.Smallest(1) | 'One' >> beam.FlatMap(list)
+        show(first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown), 'The first record as it would be sent:\n')
+    else:
+        write = ba.WriteRecords(
+            args.dataset,
+            connection=job.connection,
+            workspace=args.workspace,
+            settings=task.settings(),
+            create_workspace=args.create_workspace,
+            suggestions=args.suggestions,
+            skip_unchanged=args.skip_unchanged,
+            max_parallelism=args.max_parallelism,
+            distinct=False,  # grouping has made ids unique
+        )
+        written = (all_records | 'Write' >> write.with_error_handler(handler)).written
+        show(written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')
+    if handler is not None:
+        handler.close()
+        failed = handler.output()
+        if args.dry_run:
+            show(failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown), 'Refused: ')
+        if args.failed:
+            lines = failed | 'To JSON' >> beam.Map(ba.FailedRecord.to_json)
+            _ = lines | 'Write failed' >> beam.io.WriteToText(args.failed, '.jsonl')
+
+
+def show(lines: beam.PCollection, prefix: str) -> None:
+    """Prints some of the lines."""
+    _ = (
+        lines
+        | f'Some of {prefix}' >> beam.combiners.Sample.FixedSizeGlobally(_SHOWN)
+        | f'In order: {prefix}' >> beam.FlatMap(sorted)
+        | f'Show {prefix}' >> beam.LogElements(prefix=prefix)
+    )
+
+
+def run(job: Job, p: beam.Pipeline) -> int:
+    """Runs the job, prints what came of it and returns the exit status."""
+    args = job.args
+    started = time.monotonic()
+    result = p.run()
+    result.wait_until_finish()
+    counts = ba.counters(result)
+    print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    refused = any(messages.refused_counts(counts).values())
+    if refused and args.failed:
+        print(f'What was refused, and why: {args.failed}-*.jsonl')
+    if job.connection is not None and job.local and not args.dry_run:
+        found = ba.check_dataset(args.dataset, connection=job.connection, workspace=args.workspace)
+        print(f'The dataset: {found.url if found else "gone"}')
+    return 1 if refused and not args.failed else 0

@@ -1,0 +1,67 @@
+"""What a person sees: what came of a job, and one message rather than a stack trace where it did not work."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from beam_argilla import errors
+
+
+def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
+    """What was read, written and refused."""
+    get = counts.get
+    lines = [f'{get("rows_read", 0):,} rows read, {get("groups", 0):,} groups']
+    for name, text in (
+        ('duplicate_generations', 'rows merged into their duplicates'),
+        ('warnings', 'suggestions or metadata left out'),
+        ('conflicts_shown_first', 'groups show the first of several instruction texts'),
+    ):
+        if get(name):
+            lines.append(f'{counts[name]:,} {text}')
+    if dry_run:
+        lines.append(f'{get("records_checked", 0):,} records would be written (dry run: nothing was)')
+    else:
+        created, updated = get('records_created', 0), get('records_updated', 0)
+        lines.append(f'{created + updated:,} records written: {created:,} created, {updated:,} updated')
+        if get('records_unchanged'):
+            lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
+    refused = refused_counts(counts)
+    reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
+    lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
+    lines.append(f'{seconds:.1f} seconds')
+    return '\n'.join(lines)
+
+
+def refused_counts(counts: Mapping[str, int]) -> dict[str, int]:
+    """Reason → how many were refused for it."""
+    prefix = 'failed_'
+    return {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}
+
+
+_RAISED = re.compile(r'beam_argilla\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)', re.DOTALL)
+
+
+def explain(error: BaseException) -> tuple[type[BaseException], str] | None:
+    """Which of our exceptions it is and its message, None if it is none of ours.
+
+    In one process Beam raises it as it was, with the step's name behind it; from another, its text in another's.
+    """
+    if isinstance(error, errors.BeamArgillaError):
+        return type(error), str(error).split(' [while running')[0]
+    found = list(_RAISED.finditer(str(error)))
+    return (getattr(errors, found[-1][1], errors.BeamArgillaError), found[-1][2].strip()) if found else None
+
+
+def quieten() -> None:
+    """Warnings alone reach the person, and no stack trace of what is raised on purpose: it is told once, at the end."""
+    logging.basicConfig(level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_for_people)
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    raised = record.exc_info[1] if record.exc_info else None
+    # Beam says the latter on import wherever its Google Cloud extra is not installed, needed or not.
+    return explain(raised or RuntimeError(record.getMessage())) is None and 'apitools not found' not in str(record.msg)

@@ -1,0 +1,260 @@
+"""The options of the programs, those of one subject in one place, and what they come to.
+
+Nothing here needs Beam or Arrow, which take seconds to import: `--help` and a mistake are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.util
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import beam_argilla as ba
+from beam_argilla.server.address import check_names, checked_url
+
+if TYPE_CHECKING:
+    from argparse import _ArgumentGroup as Group
+
+
+# -- what is read
+
+
+def add_input(group: Group) -> None:
+    """Which files, and what their columns are called."""
+    group.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help='Parquet files; repeatable')
+    group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
+    group.add_argument(
+        '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
+    )
+    group.add_argument('--retry_failed', metavar='PREFIX', help='files that an earlier run wrote to --failed')
+    group.add_argument('--instruction_column', default='instruction', metavar='NAME', help='(%(default)s)')
+    group.add_argument(
+        '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
+    )
+    group.add_argument(
+        '--instruction_id_column', metavar='NAME', help='default: rows with the same instruction belong together'
+    )
+    group.add_argument('--model_name_column', metavar='NAME', help='default: model_name or generation_models, if there')
+    group.add_argument('--rating_column', metavar='NAME', help='default: rating or ratings, if there')
+    group.add_argument('--rationale_column', metavar='NAME', help='default: rationale or rationales, if there')
+    group.add_argument('--agent_column', metavar='NAME', help='who gave the rating and the rationale')
+    group.add_argument(
+        '--position_column', metavar='NAME', help='order of the generations (default: model name, then text)'
+    )
+    group.add_argument(
+        '--metadata_column', action='append', default=[], metavar='NAME', help='keep as metadata; repeatable'
+    )
+
+
+def columns_of(args: argparse.Namespace) -> ba.Columns:
+    """What the input calls its columns."""
+    return ba.Columns(
+        instruction=args.instruction_column,
+        generation=args.generation_column,
+        instruction_id=args.instruction_id_column,
+        model_name=args.model_name_column,
+        rating=args.rating_column,
+        rationale=args.rationale_column,
+        agent=args.agent_column,
+        position=args.position_column,
+        metadata=args.metadata_column,
+    )
+
+
+# -- how rows become records
+
+
+def add_task(group: Group) -> None:
+    """How rows are grouped, and what annotators are asked."""
+    group.add_argument('--task', choices=['preference', 'text_generation'], default='preference', help='(%(default)s)')
+    group.add_argument(
+        '--num_generations', type=int, metavar='N', help='places for generations in a preference record (needed)'
+    )
+    group.add_argument(
+        '--on_conflict', choices=['fail', 'first'], default='fail', help='one id, different instructions (%(default)s)'
+    )
+    group.add_argument(
+        '--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places (%(default)s)'
+    )
+    group.add_argument(
+        '--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer (%(default)s)'
+    )
+    group.add_argument(
+        '--spill_location',
+        metavar='DIR',
+        help='where rows wait for their groups (default: a temporary directory; --temp_location on remote runners)',
+    )
+    group.add_argument('--no_spill', action='store_true', help="they wait in the runner's own shuffle instead")
+    group.add_argument('--num_partitions', type=positive, metavar='N', help='default: from the size of the input')
+    group.add_argument('--shuffle', action='store_true', help='group wide input too, where ids come more than once')
+    group.add_argument('--namespace', metavar='TEXT', help='goes before every external id')
+    group.add_argument('--ratings', metavar='1,2,3', default='1,2,3,4,5', help='the scale (default: %(default)s)')
+    group.add_argument('--agent', metavar='TEXT', help='who gave the ratings, if no column says so')
+    group.add_argument('--guidelines', metavar='TEXT', help='shown to annotators')
+    group.add_argument('--use_markdown', action='store_true', help='show texts as Markdown')
+    group.add_argument(
+        '--model_names', action='store_true', help="keep models' names as metadata, hidden from annotators"
+    )
+    group.add_argument('--min_submitted', type=int, default=1, metavar='N', help='answers that complete a record')
+
+
+def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.Preference | ba.TextGeneration:
+    """The task.
+
+    Args:
+        metadata_types: name of a metadata column → what it can be; one of no known type is text.
+
+    Raises:
+        ValueError: options that contradict each other, or that the server would refuse.
+    """
+    common = {
+        'guidelines': args.guidelines,
+        'use_markdown': args.use_markdown,
+        'model_names': args.model_names,
+        'metadata': [ba.Metadata(name, metadata_types.get(name, 'terms')) for name in args.metadata_column],
+        'min_submitted': args.min_submitted,
+        'namespace': args.namespace,
+    }
+    if args.task == 'text_generation':
+        meaningless = ('num_generations', 'rating_column', 'rationale_column', 'agent', 'agent_column')
+        unused = [name for name in meaningless if getattr(args, name)]
+        if unused:
+            raise ValueError(f'--{unused[0]} means nothing to --task text_generation: its records have no suggestions.')
+        return ba.TextGeneration(**common)
+    if args.num_generations is None:
+        raise ValueError(
+            '--num_generations is missing: how many generations shall a preference record have places for?'
+        )
+    try:
+        ratings = [int(value) for value in args.ratings.split(',')]
+    except ValueError:
+        raise ValueError(f'--ratings {args.ratings}: write whole numbers with commas, such as 1,2,3') from None
+    return ba.Preference(args.num_generations, ratings=ratings, agent=args.agent, **common)
+
+
+def policies_of(args: argparse.Namespace, task: ba.Preference | ba.TextGeneration) -> ba.Policies:
+    """What to do with groups that do not fit."""
+    return ba.Policies(args.on_conflict, task.max_generations, args.overflow, args.min_generations)
+
+
+# -- where records go
+
+
+def add_server(group: Group) -> None:
+    """Which server, as whom, and which dataset of it."""
+    group.add_argument('--dataset', required=True, metavar='NAME')
+    group.add_argument('--workspace', default='default', metavar='NAME', help='(%(default)s)')
+    group.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
+    group.add_argument(
+        '--api_url', default=os.environ.get('ARGILLA_API_URL'), metavar='URL', help='default: $ARGILLA_API_URL'
+    )
+    group.add_argument(
+        '--api_key_env', default='ARGILLA_API_KEY', metavar='NAME', help='variable with the key (%(default)s)'
+    )
+    group.add_argument(
+        '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
+    )
+    group.add_argument(
+        '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
+    )
+
+
+def add_writing(group: Group) -> None:
+    """How records are written, and what becomes of those that are not."""
+    group.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
+    group.add_argument(
+        '--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones (%(default)s)'
+    )
+    group.add_argument('--max_parallelism', type=positive, metavar='N', help='the most workers that write side by side')
+    group.add_argument('--failed', metavar='PREFIX', help='write what is refused here, as JSON lines, and go on')
+    group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
+
+
+def headers_of(args: argparse.Namespace) -> dict[str, str]:
+    """Name of each further HTTP header → the environment variable that holds its value."""
+    headers = {}
+    for header in args.header:
+        name, equals, variable = header.partition('=')
+        if not (name and equals and variable):
+            raise ValueError(f'--header {header}: write NAME=ENV, with the environment variable that holds the value')
+        headers[name] = variable
+    return headers
+
+
+def needs_server(args: argparse.Namespace) -> bool:
+    """Whether a server is asked: a dry run looks at one if it is told which."""
+    return bool(args.api_url) or not args.dry_run
+
+
+def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection | None:
+    """The server; None for a dry run without one."""
+    if not needs_server(args):
+        return None
+    from apache_beam.utils.secret import Secret
+
+    headers = {name: ba.EnvironmentSecret(variable) for name, variable in headers_of(args).items()}
+    secret = Secret.parse_secret_option(args.api_key_secret) if args.api_key_secret else None
+    return ba.ArgillaConnection(args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers)
+
+
+# -- the command line as a whole
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text}: give a whole number, at least 1')
+    return int(text)
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """The program's options and Beam's, which are known to make sense as far as that can be seen in them alone.
+
+    Raises:
+        ValueError: a mistake in them.
+    """
+    args, beam_args = parser.parse_known_args(argv)
+    _check_unknown(parser, beam_args)
+    if not args.input and not args.retry_failed:
+        raise ValueError('--input is missing: which Parquet files?')
+    check_names(args.dataset, args.workspace)
+    if needs_server(args):
+        if not args.api_url:
+            raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
+        checked_url(args.api_url)
+    headers_of(args)
+    columns_of(args)
+    policies_of(args, task_of(args, {}))
+    return args, beam_args
+
+
+def _check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
+    """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
+
+    The message holds no value: one may be a secret.
+    """
+    known = {option for action in parser._actions for option in action.option_strings} | beam_options()
+    follows_option = False
+    for arg in beam_args:
+        name, equals, _ = arg.partition('=')
+        if arg.startswith('-'):
+            if name not in known:
+                close = difflib.get_close_matches(name, sorted(known), 1, 0.8)
+                raise ValueError(f'{name} is not an option' + (f'; did you mean {close[0]}?' if close else '.'))
+        elif not follows_option:
+            raise ValueError('There is a word that belongs to no option. (Several files go behind one --input.)')
+        follows_option = arg.startswith('-') and not equals
+
+
+def beam_options() -> set[str]:
+    """The names of Beam's own options, from the text of the file that defines them: importing it takes seconds."""
+    beam = importlib.util.find_spec('apache_beam')
+    assert beam is not None
+    assert beam.origin is not None
+    text = (Path(beam.origin).parent / 'options' / 'pipeline_options.py').read_text(encoding='utf-8')
+    return set(re.findall(r"""['"](--?[a-zA-Z]\w*)['"]""", text))

@@ -1,0 +1,140 @@
+"""Parquet files: clustered, giant, damaged, empty, with more columns than needed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.error_handling import ErrorHandler
+
+import beam_argilla as ba
+from beam_argilla.errors import BrokenPromiseError, InputError
+from beam_argilla.generations import COLUMNS as COLUMN_NAMES
+from beam_argilla.grouping.arrange import arrange
+from beam_argilla.input import parquet
+from beam_argilla.input.read_generations import whole_groups
+from tests.samples import COLUMNS, canonical, content, counters, pipeline, rows, write
+
+
+def test_clustered_files_need_no_shuffle(tmp_path):
+    elements = rows(100)
+    for i in range(4):  # whole groups in each file, but over row groups as it happens
+        part = elements[i * 100 : (i + 1) * 100]
+        pq.write_table(pa.Table.from_pylist(part), tmp_path / f'{i}.parquet', row_group_size=7)
+    with pipeline() as p:
+        read = ba.ReadGenerations(str(tmp_path / '*.parquet'), COLUMNS, clustered=True)
+        groups = p | read | ba.GroupGenerations()
+        assert_that(
+            groups | beam.FlatMap(content), equal_to(content(arrange(canonical(elements), ba.Policies()).table))
+        )
+
+
+def test_a_promise_of_clustering_that_is_not_kept_is_an_error_within_a_file_and_across_files(tmp_path):
+    within, across = tmp_path / 'within', tmp_path / 'across'
+    for folder in (within, across):
+        folder.mkdir()
+    elements = rows(3)
+    pq.write_table(
+        pa.Table.from_pylist([*elements[4:], *elements[:4], elements[4]]), within / 'a.parquet', row_group_size=3
+    )
+    pq.write_table(pa.Table.from_pylist(elements[:6]), across / 'a.parquet')
+    pq.write_table(pa.Table.from_pylist(elements[6:]), across / 'b.parquet')
+    for folder, message in (
+        (within, "not clustered: the rows of 1 or more instruction ids, such as 'i0001'"),
+        (across, "not clustered: the rows of 1 or more instruction ids, such as 'i0001'"),
+    ):
+        with pytest.raises(BrokenPromiseError, match=message), pipeline() as p:
+            read = ba.ReadGenerations(str(folder / '*.parquet'), COLUMNS, clustered=True)
+            _ = p | read | ba.GroupGenerations()
+    with pytest.raises(BrokenPromiseError, match=r"a\.parquet is not clustered: the rows of instruction id 'i0000'"):
+        list(whole_groups([canonical([*elements[:4], *elements[4:8], elements[0]])], 'a.parquet'))
+
+
+def test_a_giant_row_group_is_read_in_small_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, 'BATCH_BYTES', 10_000)
+    pq.write_table(pa.Table.from_pylist(rows(500)), tmp_path / 'one.parquet', row_group_size=1 << 20)
+    with pipeline() as p:
+        tables = p | ba.ReadGenerations(str(tmp_path / 'one.parquet'), COLUMNS)
+        assert_that(tables | beam.Map(lambda t: t.num_rows < 400), equal_to_all_true())
+        assert_that(tables | beam.Map(lambda t: t.num_rows) | beam.CombineGlobally(sum), equal_to([2000]), 'sum')
+
+
+def equal_to_all_true():
+    def check(actual):
+        assert len(actual) > 5
+        assert all(actual)
+
+    return check
+
+
+def test_row_groups_are_read_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    pq.write_table(pa.Table.from_pylist(rows(25)), tmp_path / 'f.parquet', row_group_size=10)
+    with pipeline() as p:
+        tables = p | ba.ReadGenerations(str(tmp_path / 'f.parquet'), COLUMNS)
+        assert_that(tables | beam.Map(lambda t: t.num_rows), equal_to([10] * 10))
+
+
+def test_only_the_columns_that_are_needed_are_read(tmp_path):
+    table = pa.Table.from_pylist(rows(2)).append_column('huge', pa.array([['x' * 100] * 3] * 8))
+    pq.write_table(table, tmp_path / 'f.parquet')
+    columns = ba.Columns(instruction_id='instruction_id', metadata=['topic'])
+    with pipeline() as p:
+        names = p | ba.ReadGenerations(str(tmp_path / 'f.parquet'), columns) | beam.Map(lambda t: t.column_names)
+        assert_that(names, equal_to([[*COLUMN_NAMES, 'metadata.topic']]))
+
+
+def test_dictionary_encoded_and_large_columns(tmp_path):
+    table = pa.Table.from_pylist(rows(10))
+    encoded = table.set_column(3, 'model_name', pc.dictionary_encode(table.column('model_name')))
+    encoded = encoded.set_column(2, 'generation', table.column('generation').cast(pa.large_string()))
+    pq.write_table(encoded, tmp_path / 'f.parquet')
+    with pipeline() as p:
+        groups = p | ba.ReadGenerations(str(tmp_path / 'f.parquet'), COLUMNS) | ba.GroupGenerations()
+        assert_that(
+            groups | beam.FlatMap(content), equal_to(content(arrange(canonical(rows(10)), ba.Policies()).table))
+        )
+
+
+def test_bad_files_fail_the_pipeline_by_name_or_are_refused(tmp_path):
+    good = write(tmp_path, rows(3), 1)
+    (tmp_path / 'broken.parquet').write_bytes(b'PAR1 this is not Parquet PAR1')
+    pq.write_table(pa.table({'instruction': ['x'], 'answer': ['y']}), tmp_path / 'drifted.parquet')
+    whole = (tmp_path / '0.parquet').read_bytes()
+    (tmp_path / 'torn.parquet').write_bytes(whole[:50] + b'\0' * 200 + whole[250:])
+    read = ba.ReadGenerations(good, COLUMNS, on_bad_file='refuse')
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, Path(json.loads(f.data)['file']).name))) as handler:
+        tables = p | read.with_error_handler(handler)
+    assert_that(handler.output(), equal_to([('BadFile', f'{n}.parquet') for n in ('broken', 'drifted', 'torn')]))
+    assert_that(tables | beam.Map(lambda t: t.num_rows), equal_to([12]), 'good')
+    result = p.run()
+    result.wait_until_finish()
+    assert counters(result)['failed_BadFile'] == 3
+    for name in ('broken', 'drifted', 'torn'):
+        (tmp_path / 'z').mkdir(exist_ok=True)
+        (tmp_path / 'z' / 'a.parquet').write_bytes(whole)
+        bad = tmp_path / 'z' / f'{name}.parquet'
+        bad.write_bytes((tmp_path / f'{name}.parquet').read_bytes())
+        with pytest.raises(InputError, match=rf'{name}\.parquet'), pipeline() as p:
+            _ = p | ba.ReadGenerations(str(tmp_path / 'z' / '*.parquet'), COLUMNS)
+        bad.unlink()
+
+
+def test_empty_files_and_empty_tables(tmp_path):
+    empty = pa.Table.from_pylist(rows(1)).slice(0, 0)
+    pq.write_table(empty, tmp_path / 'empty.parquet')
+    pq.write_table(pa.Table.from_pylist(rows(1)), tmp_path / 'full.parquet')
+    with pipeline() as p:
+        groups = p | ba.ReadGenerations(str(tmp_path / '*.parquet'), COLUMNS) | ba.GroupGenerations()
+        assert_that(groups | beam.Map(lambda t: t.num_rows), equal_to([4]))
+    with pipeline() as p:
+        groups = p | beam.Create([empty]) | ba.FormatGenerations(COLUMNS) | ba.GroupGenerations()
+        assert_that(groups, equal_to([]))

@@ -1,0 +1,251 @@
+"""Input layouts → canonical rows; what cannot be used comes back with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from decimal import Decimal
+from typing import NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pytest
+
+import beam_argilla as ba
+from beam_argilla.errors import InputError
+from beam_argilla.generations import is_grouped
+from beam_argilla.input import rows as input_rows
+from beam_argilla.input.tables import to_canonical
+
+ROW = {'instruction': 'Say hi', 'generation': 'hi'}
+
+
+def from_rows(elements, columns):
+    """All of what comes of the rows."""
+    tables, failed = input_rows.from_rows(elements, columns)
+    return (pa.concat_tables(tables) if tables else None), failed
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_without_an_id_column_the_id_is_the_sha256_of_the_instruction():
+    table, failed = from_rows([ROW, {**ROW, 'generation': 'hello'}], ba.Columns())
+    assert table.column('instruction_id').to_pylist() == [sha256('Say hi')] * 2
+    assert not failed
+
+
+@pytest.mark.parametrize(
+    ('ids', 'expected'),
+    [
+        (pa.array([1, 2], pa.int8()), ['1', '2']),
+        (pa.array([2**63 + 1, 7], pa.uint64()), [str(2**63 + 1), '7']),
+        (pa.array(['a', 'b'], pa.large_string()), ['a', 'b']),
+        (pa.array(['a', 'b'], pa.string_view()), ['a', 'b']),
+        (pa.array(['a', 'b']).dictionary_encode(), ['a', 'b']),
+        (pa.array([b'a', b'b'], pa.binary()), ['a', 'b']),
+        (pa.chunked_array([['a'], ['b']]), ['a', 'b']),
+    ],
+)
+def test_every_string_like_and_integer_id(ids, expected):
+    table = pa.table({'key': ids, 'instruction': ['x', 'y'], 'generation': ['1', '2']})
+    out, failed = to_canonical(table, ba.Columns(instruction_id='key'))
+    assert out.column('instruction_id').to_pylist() == expected
+    assert not failed
+
+
+@pytest.mark.parametrize('kind', [pa.float64(), pa.bool_(), pa.list_(pa.string()), pa.timestamp('us')])
+def test_an_id_of_another_type_is_an_error_that_names_it(kind):
+    table = pa.table({'key': pa.array([None], kind), 'instruction': ['x'], 'generation': ['1']})
+    with pytest.raises(InputError, match=r"Column 'key' is .*; the instruction_id must be text or integer"):
+        to_canonical(table, ba.Columns(instruction_id='key'))
+
+
+@pytest.mark.parametrize(
+    ('given', 'canonical'),
+    [
+        (4, '4'),
+        (4.0, '4'),
+        ('4', '4'),
+        (' 4.0 ', '4.0'),
+        (Decimal('4'), '4'),
+        (4.5, '4.5'),
+        ('good', 'good'),
+        (None, None),
+        (float('nan'), None),
+        ('', None),
+        ('N/A', None),
+    ],
+)
+def test_ratings_are_kept_as_given_and_no_rating_is_null(given, canonical):
+    table, failed = from_rows([{**ROW, 'rating': given}], ba.Columns())
+    assert table.column('rating').to_pylist() == [canonical]
+    assert not failed
+
+
+def test_mixed_types_in_one_batch_of_rows():
+    given = [4, '4.0', None, 'N/A', 3.0]
+    table, _ = from_rows([{**ROW, 'rating': rating} for rating in given], ba.Columns())
+    assert table.column('rating').to_pylist() == ['4', '4.0', None, None, '3.0']
+
+
+@pytest.mark.parametrize(
+    ('row', 'error'),
+    [
+        ({'instruction': None, 'generation': 'x'}, 'EmptyInstruction'),
+        ({'instruction': ' \n', 'generation': 'x'}, 'EmptyInstruction'),
+        ({'generation': 'x'}, 'EmptyInstruction'),
+        ({'instruction': 'x', 'generation': None}, 'NullGeneration'),
+        ({'instruction': 'x'}, 'NullGeneration'),
+        ({'instruction': 'x', 'generation': 'y', 'id': None}, 'NullInstructionId'),
+        ({'instruction': 'x', 'generation': 'y', 'id': ''}, 'NullInstructionId'),
+        ({'instruction': 'x', 'generation': '\ud800', 'id': 'a'}, 'NotUtf8'),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused_alone_and_can_be_repaired(row, error):
+    columns = ba.Columns(instruction_id='id') if 'id' in row else ba.Columns()
+    good = {**ROW, 'id': 'good'}
+    table, failed = from_rows([good, row, good], columns)
+    assert table.num_rows == 2
+    assert [(f.stage, f.error) for f in failed] == [('format', error)]
+    kept = json.loads(failed[0].data)['input'][0]
+    assert kept == {k: v.replace('\ud800', '\\ud800') for k, v in row.items() if v is not None}
+
+
+def test_an_empty_generation_is_an_answer():
+    table, failed = from_rows([{**ROW, 'generation': ''}], ba.Columns())
+    assert table.column('generation').to_pylist() == ['']
+    assert not failed
+
+
+def test_bytes_that_are_not_utf8_cost_their_row():
+    table = pa.table({'instruction': ['a', 'b'], 'generation': pa.array([b'ok', b'\xff'])})
+    out, failed = to_canonical(table, ba.Columns())
+    assert out.column('generation').to_pylist() == ['ok']
+    assert [f.error for f in failed] == ['NotUtf8']
+
+
+def test_wide_rows_are_exploded_in_order_and_need_no_shuffle():
+    wide = [
+        {'instruction': 'a', 'generations': ['x', 'y'], 'ratings': [1.0, None], 'generation_models': ['m', 'n'],
+         'rationales': None, 'model_name': 'judge'},
+        {'instruction': 'b', 'generations': ['z'], 'ratings': [5.0], 'generation_models': ['m'],
+         'rationales': ['fine'], 'model_name': 'judge'},
+    ]  # fmt: skip
+    table, failed = to_canonical(pa.Table.from_pylist(wide), ba.Columns(agent='model_name'))
+    assert not failed
+    assert is_grouped(table)
+    got = table.select(['instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent', 'position'])
+    assert [tuple(r.values()) for r in got.to_pylist()] == [
+        ('a', 'x', 'm', '1', None, 'judge', 0),
+        ('a', 'y', 'n', None, None, 'judge', 1),
+        ('b', 'z', 'm', '5', 'fine', 'judge', 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('row', 'error'),
+    [
+        ({'generations': []}, 'NoGenerations'),
+        ({'generations': None}, 'NoGenerations'),
+        ({'generations': ['x', 'y'], 'ratings': [1]}, 'UnequalLists'),
+        ({'generations': ['x', None]}, 'NullGeneration'),
+    ],
+)
+def test_wide_rows_that_cannot_be_used(row, error):
+    good = {'instruction': 'ok', 'generations': ['x', 'y'], 'ratings': [1, 2]}
+    bad = {'instruction': 'bad', 'ratings': None, **row}
+    table, failed = to_canonical(pa.Table.from_pylist([good, bad]), ba.Columns())
+    assert [f.error for f in failed] == [error]
+    assert table.column('instruction').to_pylist().count('ok') == 2
+    ((what, (refused,)),) = json.loads(failed[0].data).items()
+    assert refused['instruction'] == 'bad'
+    assert what == ('rows' if error == 'NullGeneration' else 'input')  # an item of a row is in canonical form
+
+
+def test_rows_are_judged_by_themselves_whatever_stands_beside_them():
+    nan = float('nan')
+    elements = [
+        {'instruction': 'a', 'generation': 'x', 'model_name': nan},
+        {'instruction': 'b', 'generation': nan},
+        {'instruction': nan, 'generation': 'y'},
+        {'instruction': 'c', 'generation': 7},
+        {'instruction': 'd', 'generation': ['p', 'q'], 'rating': [1, nan]},
+        {'instruction': 'e', 'generation': b'bytes'},
+    ]
+    together, failed = from_rows(elements, ba.Columns(rating='rating'))
+    got = {(r['instruction'], r['generation'], r['rating']) for r in together.to_pylist()}
+    assert got == {('a', 'x', None), ('d', 'p', '1'), ('d', 'q', None), ('e', 'bytes', None)}
+    assert sorted(f.error for f in failed) == ['EmptyInstruction', 'NotText', 'NullGeneration']
+    apart = [from_rows([e], ba.Columns(rating='rating')) for e in elements]
+    assert {(r['instruction'], r['generation'], r['rating']) for t, _ in apart if t for r in t.to_pylist()} == got
+    assert sorted(f.error for _, fs in apart for f in fs) == ['EmptyInstruction', 'NotText', 'NullGeneration']
+
+
+def test_a_string_column_that_is_not_utf8_costs_its_row_alone():
+    """Nobody checks the strings of a Parquet file but the reader."""
+    broken = pa.Array.from_buffers(pa.string(), 2, [None, *pa.array([b'ok', b'\xff\xfe']).buffers()[1:]])
+    table = pa.table({'instruction': ['a', 'b'], 'generation': broken})
+    out, failed = to_canonical(table, ba.Columns())
+    assert out.column('generation').to_pylist() == ['ok']
+    assert [f.error for f in failed] == ['NotUtf8']
+
+
+def test_wide_rows_keep_the_order_of_their_lists_also_beside_a_position_of_the_row():
+    table = pa.table({'instruction': ['a'], 'generations': [['z', 'a']], 'place': [7]})
+    out, _ = to_canonical(table, ba.Columns(position='place'))
+    assert out.column('position').to_pylist() == [0, 1]
+
+
+def test_a_missing_column_is_an_error_that_lists_those_there_are():
+    table = pa.table({'prompt': ['x'], 'generation': ['y']})
+    with pytest.raises(InputError, match=r"no column 'instruction'.*'prompt', 'generation'.*--instruction_column"):
+        to_canonical(table, ba.Columns())
+    with pytest.raises(InputError, match="no column 'stars' for the rating"):
+        to_canonical(table, ba.Columns(instruction='prompt', rating='stars'))
+
+
+def test_metadata_is_carried_as_text_whatever_it_was():
+    table = pa.table(
+        {
+            'instruction': ['a', 'b'],
+            'generation': ['x', 'y'],
+            'n': pa.array([1, None], pa.int32()),
+            'f': pa.array([0.5, float('nan')], pa.float32()),
+            'b': [True, False],
+            'huge': pa.array([2**64 - 1, 1], pa.uint64()),
+            'tags': [['p', 'q'], None],
+        }
+    )
+    out, _ = to_canonical(table, ba.Columns(metadata=['n', 'f', 'b', 'huge', 'tags']))
+    got = {name[9:]: out.column(name).to_pylist() for name in out.column_names if name.startswith('metadata.')}
+    assert got == {
+        'n': [['1'], None],
+        'f': [['0.5'], None],
+        'b': [['true'], ['false']],
+        'huge': [[str(2**64 - 1)], ['1']],
+        'tags': [['p', 'q'], None],
+    }
+
+
+class Answer(NamedTuple):
+    instruction: str
+    generation: str
+
+
+def test_beam_rows_and_named_tuples_are_rows_too():
+    table, failed = from_rows([beam.Row(**ROW), Answer(**ROW)], ba.Columns())
+    assert table.column('generation').to_pylist() == ['hi', 'hi']
+    assert not failed
+    with pytest.raises(InputError, match=r'not int'):
+        from_rows([1], ba.Columns())
+
+
+@pytest.mark.parametrize(
+    'mistake',
+    [{'metadata': 'topic'}, {'metadata': ['a', 'a']}, {'instruction': 'text', 'generation': 'text'}],
+)
+def test_columns_that_make_no_sense(mistake):
+    with pytest.raises(ValueError, match='Columns'):
+        ba.Columns(**mistake)

@@ -1,0 +1,277 @@
+"""The main program and the demo, as a person runs them."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+
+import argilla as rg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import demo, load, parquet_to_argilla
+from tests.samples import rows, unique
+
+
+@pytest.fixture
+def server(argilla_server, monkeypatch):
+    monkeypatch.setenv('ARGILLA_API_URL', argilla_server.api_url)
+    monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
+    return argilla_server
+
+
+@pytest.fixture
+def files(tmp_path) -> str:
+    elements = rows(30)
+    random.Random(0).shuffle(elements)
+    for i in range(3):
+        pq.write_table(pa.Table.from_pylist(elements[i::3]), tmp_path / f'in-{i}.parquet')
+    return str(tmp_path / 'in-*.parquet')
+
+
+@pytest.fixture
+def run(capfd):
+    """Runs the program; returns exit status, standard output and standard error."""
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            status = parquet_to_argilla.main(argv)
+        except SystemExit as e:  # argparse
+            status = e.code
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+BASE = ('--num_generations', '4', '--instruction_id_column', 'instruction_id')
+
+
+def records(server, name):
+    client = rg.Argilla(api_url=server.api_url, api_key=server.api_key)
+    return {r.id: r for r in client.datasets(name).records(with_suggestions=True)}
+
+
+def test_it_fills_a_dataset_and_says_so(server, files, run):
+    name = unique('program')
+    metadata = ('--metadata_column', 'topic', '--metadata_column', 'length', '--metadata_column', 'share')
+    status, out, err = run('--input', files, '--dataset', name, *BASE, *metadata, '--namespace', 'n')
+    assert (status, err) == (0, '')
+    assert '120 rows read, 30 groups\n30 records written: 30 created, 0 updated\n0 refused\n' in out
+    assert re.search(r'\d+\.\d seconds\nThe dataset: ' + re.escape(server.api_url) + '/dataset/.*/annotation-mode', out)
+    written = records(server, name)
+    assert set(written) == {f'n/i{g:04d}' for g in range(30)}
+    # The types of the metadata are those of the files.
+    assert dict(written['n/i0003'].metadata) == {'topic': 'counting', 'length': 3, 'share': 0.375}
+
+
+def test_what_a_shell_makes_of_a_pattern_is_read_too(server, files, run):
+    status, out, _ = run('--input', *sorted(glob.glob(files)), '--dataset', unique('program'), *BASE)
+    assert status == 0
+    assert '120 rows read, 30 groups' in out
+
+
+def test_an_unknown_option_is_told_without_its_value(server, files, run):
+    status, _, err = run('--input', files, '--dataset', unique('x'), *BASE, '--api_key', 'hf_secret')
+    assert status == 2
+    assert 'did you mean --api_key_env' in err
+    assert 'hf_secret' not in err
+
+
+def test_text_generation(server, files, run):
+    name = unique('program')
+    status, out, _ = run('--input', files, '--dataset', name, '--task', 'text_generation', '--model_names')
+    assert status == 0
+    assert '120 records written' in out
+    assert {dict(r.metadata)['model_name'] for r in records(server, name).values()} == {
+        'alpha',
+        'beta',
+        'gamma',
+        'delta',
+    }
+
+
+@pytest.fixture
+def spoilt(tmp_path) -> str:
+    other = {**rows(1)[0], 'instruction': 'other', 'generation': 'o'}
+    elements = [*rows(3)[1:], other, {**rows(2)[4], 'generation': None}]
+    elements[-3] = {**elements[-3], 'rating': 9}
+    pq.write_table(pa.Table.from_pylist(elements), tmp_path / 'spoilt.parquet')
+    return str(tmp_path / 'spoilt.parquet')
+
+
+def test_without_a_place_for_failures_the_first_one_stops_it(server, spoilt, run):
+    status, _, err = run('--input', spoilt, '--dataset', unique('program'), *BASE)
+    assert status == 1
+    assert re.match(r'error: (NullGeneration|InstructionConflict): .*--failed PREFIX', err)
+    assert 'Traceback' not in err
+
+
+def test_failures_go_to_a_file_with_what_it_takes_to_repair_them(server, spoilt, run, tmp_path):
+    name, prefix = unique('program'), str(tmp_path / 'out' / 'failed')
+    status, out, err = run('--input', spoilt, '--dataset', name, *BASE, '--failed', prefix)
+    assert (status, err) == (0, '')
+    assert '2 records written' in out
+    assert '2 refused: InstructionConflict 1, NullGeneration 1' in out
+    assert "Left out of i0002: rating '9' of generations-2 is not one of 1, 2, 3, 4, 5: not suggested" in out
+    lines = [json.loads(line) for f in (tmp_path / 'out').iterdir() for line in f.read_text().splitlines()]
+    assert {(line['external_id'], line['stage'], line['error']) for line in lines} == {
+        ('i0000', 'group', 'InstructionConflict'),
+        ('i0001', 'format', 'NullGeneration'),
+    }
+    assert all(line['data'].get('group') or line['data'].get('input') for line in lines)
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monkeypatch):
+    monkeypatch.delenv('ARGILLA_API_URL', raising=False)  # it needs no server
+    status, out, _ = run('--input', spoilt, '--dataset', 'never', *BASE, '--dry_run')
+    assert status == 1  # something is refused, and goes nowhere
+    shown, _, rest = out[out.index('The first record') :].partition('\n}\n')
+    record = json.loads(shown.split('\n', 1)[1] + '}')
+    assert record['external_id'] == 'i0001'
+    assert record['fields']['generations-3'] == 'gamma says 2.'
+    assert '2 records would be written (dry run: nothing was)' in rest
+    assert 'Refused: i0000: InstructionConflict: ' in out
+    assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
+
+
+def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
+    """A whole group, by another policy; a record that the server refused, repaired; but no part of a group."""
+    name, prefix = unique('program'), str(tmp_path / 'first' / 'failed')
+    metadata = ('--metadata_column', 'length')
+    assert run('--input', spoilt, '--dataset', name, *BASE, *metadata, '--failed', prefix)[0] == 0
+    assert set(records(server, name)) == {'i0001', 'i0002'}
+    again = ('--retry_failed', prefix, '--dataset', name, *BASE, *metadata)
+
+    left = str(tmp_path / 'second' / 'failed')
+    status, out, err = run(*again, '--on_conflict', 'first', '--overflow', 'truncate', '--failed', left)
+    assert (status, err) == (0, '')
+    assert '1 records written: 1 created' in out
+    assert '1 refused: PartOfGroup 1' in out
+    written = records(server, name)
+    assert set(written) == {'i0000', 'i0001', 'i0002'}
+    assert dict(written['i0000'].metadata) == {'length': 0}  # a number, as in the first run
+    assert written['i0001'].fields['generations-3'] == 'gamma says 2.'  # the part did not overwrite the whole
+
+    # With the input, the part is whole. Its generation is still null, until somebody repairs it.
+    (file,) = (tmp_path / 'second').iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    (part,) = [line for line in lines if line['error'] == 'PartOfGroup']
+    part['data']['input'][0] |= {'generation': 'repaired', 'model_name': 'omega'}
+    (tmp_path / 'repaired.jsonl').write_text(json.dumps(part) + '\nnot json\n')
+    good = tmp_path / 'good.parquet'
+    pq.write_table(pa.Table.from_pylist(rows(2)[4:]), good)
+    status, out, _ = run(
+        '--retry_failed', str(tmp_path / 'repaired.jsonl'), '--input', str(good), '--dataset',
+        (name2 := unique('program')),
+        '--num_generations', '5', '--instruction_id_column', 'instruction_id', '--failed', str(tmp_path / 'third'),
+    )  # fmt: skip
+    assert status == 0
+    assert 'NotAFailedRecord 1' in out
+    assert records(server, name2)['i0001'].fields['generations-4'] == 'repaired'
+
+
+def test_a_record_that_the_server_refused_is_sent_again_as_it_was_repaired(server, run, tmp_path):
+    """Its own JSON is all it takes."""
+    name = unique('program')
+    pq.write_table(pa.Table.from_pylist([{**r, 'share': float('inf')} for r in rows(1)]), tmp_path / 'in.parquet')
+    options = ('--dataset', name, *BASE, '--metadata_column', 'share')
+    status, out, _ = run('--input', str(tmp_path / 'in.parquet'), *options, '--failed', str(tmp_path / 'failed'))
+    assert status == 0
+    assert '1 refused: MetadataValue 1' in out
+    (file,) = tmp_path.glob('failed-*')
+    line = json.loads(file.read_text())
+    assert line['stage'] == 'validate'
+    line['data']['record']['metadata']['share'] = 0.5
+    (tmp_path / 'repaired.jsonl').write_text(json.dumps(line))
+    status, out, err = run('--retry_failed', str(tmp_path / 'repaired.jsonl'), *options)
+    assert (status, err) == (0, '')
+    (written,) = records(server, name).values()
+    assert dict(written.metadata) == {'share': 0.5}
+    assert len(list(written.suggestions)) == 8
+
+
+def test_a_rerun_that_skips_what_is_unchanged(server, files, run):
+    options = ('--input', files, '--dataset', unique('program'), *BASE, '--skip_unchanged')
+    assert '30 records written' in run(*options)[1]
+    status, out, _ = run(*options)
+    assert status == 0
+    assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
+
+
+MISTAKES = {
+    ('--input', '/none/*.parquet'): r"No file matches '/none/\*\.parquet'",
+    ('--instruction_column', 'prompt'): r"no column 'prompt' for the instruction. Its columns are: 'instruction_id'",
+    ('--metadata_column', 'nope'): "no column 'nope' for the metadata",
+    ('--num_generation', '4'): 'did you mean --num_generations',
+    ('--runer', 'FlinkRunner'): 'did you mean --runner',
+    ('--runner=x', 'stray'): 'a word that belongs to no option',
+    ('--ratings', '1-5'): 'write whole numbers with commas',
+    ('--workspace', 'nowhere'): "no workspace 'nowhere'.*There are: 'default'",
+    ('--api_url', 'http://127.0.0.1:9'): 'Is the server running',
+    ('--api_key_env', 'NO_SUCH_VARIABLE'): 'NO_SUCH_VARIABLE is not set',
+    ('--header', 'Authorization'): 'write NAME=ENV',
+    ('--min_generations', '5'): 'min_generations=5',
+    ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',
+    ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
+    ('--position_column', 'topic'): "'topic' is .*; the position must be integer",
+}
+
+
+@pytest.mark.parametrize(('options', 'message'), MISTAKES.items(), ids=lambda x: x[0].strip('-') if len(x) == 2 else '')
+def test_a_mistake_is_told_in_one_message(server, files, run, monkeypatch, options, message):
+    monkeypatch.setattr(load, '_CHECK_SECONDS', 1.0)
+    status, _, err = run('--input', files, '--dataset', unique('x'), *BASE, *options)
+    assert status == 2
+    assert re.search(f'^error: .*{message}', err)
+    assert 'Traceback' not in err
+
+
+def test_what_goes_wrong_while_it_runs_is_told_in_one_message_too(server, tmp_path, run):
+    pq.write_table(pa.Table.from_pylist(rows(1)), tmp_path / 'a.parquet')
+    (tmp_path / 'b.parquet').write_bytes(b'PAR1 this is not Parquet')
+    status, _, err = run('--input', str(tmp_path / '*.parquet'), '--dataset', unique('x'), *BASE)
+    assert status == 2
+    assert re.match(r'error: .*b\.parquet cannot be read as Parquet', err)
+    assert 'Traceback' not in err
+
+
+def test_a_dataset_that_differs_and_a_wrong_key(server, files, run, monkeypatch):
+    name = unique('program')
+    assert run('--input', files, '--dataset', name, *BASE)[0] == 0
+    status, _, err = run('--input', files, '--dataset', name, '--num_generations', '5')
+    assert status == 2
+    assert "field 'generations-4' is missing" in err
+    monkeypatch.setenv('ARGILLA_API_KEY', 'wrong.key')
+    status, _, err = run('--input', files, '--dataset', name, *BASE)
+    assert status == 2
+    assert 'does not know the API key' in err
+    assert 'wrong.key' not in err
+
+
+def test_beams_own_options_follow(server, files):
+    """Two worker processes: every DoFn and element crosses a process boundary."""
+    command = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--input', files, '--dataset', unique('x'), *BASE]
+    command += ['--direct_num_workers=2', '--direct_running_mode=multi_processing']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
+    assert done.returncode == 0, done.stderr
+    assert '30 records written: 30 created' in done.stdout
+
+
+def test_the_demo_loads_its_sample_and_tells_what_it_refused(tmp_path):
+    command = [sys.executable, '-m', 'pipelines.demo', '--exit', '--port', '0', '--home', str(tmp_path / 'home')]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    good = len({r['instruction_id'] for r in demo.good_rows()})
+    assert f'{good + 2} records written: {good + 2} created, 0 updated' in done.stdout
+    assert '4 refused: EmptyInstruction 1, InstructionConflict 1, NullGeneration 1, TooManyGenerations 1' in done.stdout
+    for line in ('  q-900: NullGeneration: ', '  q-903: TooManyGenerations: ', "Left out of q-904: rating '4.5'"):
+        assert line in done.stdout
+    assert re.search(r'Log in at http://127\.0\.0\.1:\d+ as argilla with the password 12345678', done.stdout)
