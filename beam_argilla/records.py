@@ -40,13 +40,16 @@ class Record(NamedTuple):
         suggestions: at most one per question.
         metadata: name → value; always complete, for the server replaces what is there.
         warnings: what was left out while building it, for people; not sent.
+        vectors: name → numbers, as many as the dataset's vector has dimensions. One that is not given stays what it is
+            on the server.
     """
 
     external_id: str
     fields: Mapping[str, Any]
     suggestions: Sequence[Suggestion] = ()
-    metadata: Mapping[str, Any] = {}  # a NamedTuple's default, never changed
+    metadata: Mapping[str, Any] = {}  # a NamedTuple's default, never changed; so is that of vectors
     warnings: Sequence[str] = ()
+    vectors: Mapping[str, Sequence[float]] = {}
 
 
 def failed_record(record: Record, stage: str, error: str, message: str, status: int | None = None) -> FailedRecord:

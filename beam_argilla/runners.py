@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PortableOptions, SparkRunnerOptions
+from apache_beam.options.pipeline_options import DebugOptions, FlinkRunnerOptions, PortableOptions, SparkRunnerOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
 # By name, since importing them all would import what a job does not use. SwitchingDirectRunner is DirectRunner, which
@@ -45,6 +45,16 @@ def workers_run_here(pipeline: beam.Pipeline) -> bool:
     if portable.environment_type == 'EXTERNAL':
         return (portable.environment_config or '').startswith(_THIS_MACHINE)
     return portable.environment_type == 'LOOPBACK' or (portable.environment_type == 'PROCESS' and embedded)
+
+
+def one_bundle_at_a_time_on_prism(pipeline: beam.Pipeline) -> None:
+    """Keeps Prism from splitting the bundles of a stage that reads large files.
+
+    It would run up to eight of them in threads of the one process that all of its Python workers share: that gains no
+    time (they share an interpreter), and each has buffers of its own. Of 2,000,000 rows, that made the process's peak
+    1,358 MB instead of 570 MB, in as many seconds. Other runners do not know the option.
+    """
+    pipeline.options.view_as(DebugOptions).add_experiment('prism_disable_sdf_split')
 
 
 def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import apache_beam as beam
@@ -21,6 +21,7 @@ from beam_argilla.grouping.shuffle import from_ipc, split, to_ipc
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.threads import in_background
 
 # A bundle's rows are written in slices of this size: large enough that what comes with a slice (an IPC header of 1 kB,
 # a seek to read it) does not count beside its share of rows, small enough for several bundles in a worker.
@@ -146,10 +147,6 @@ def partitions_for(num_bytes: int | None) -> int:
     return min(max(-(-num_bytes // _PARTITION_BYTES), _FEWEST_PARTITIONS), _MOST_PARTITIONS)
 
 
-# Writing (and compressing) needs no Python, so it goes on beside the reading of what comes next.
-_WRITER = ThreadPoolExecutor(1, 'beam_argilla-spill')
-
-
 class _Partition(beam.DoFn):
     """canonical table → (partition, slice of the tables buffered), kept apart by window."""
 
@@ -183,7 +180,8 @@ class _Partition(beam.DoFn):
         yield from self._written()
         buffers, timestamps = self._buffers, self._timestamps
         self._buffers, self._timestamps, self._bytes = {}, {}, 0
-        self._writing = _WRITER.submit(self._write, buffers, timestamps)
+        # Writing (and compressing) needs no Python, so it goes on beside the reading of what comes next.
+        self._writing = in_background(self._write, buffers, timestamps)
 
     def _written(self) -> Iterator[WindowedValue]:
         writing, self._writing = self._writing, None

@@ -59,6 +59,7 @@ class ReadFailed(Fallible):
             )
         )
         self.refuse(read[Refused.TAG])
+        read.records.element_type = Record
         read.tables.element_type = GenerationTable
         formatted = read.input | 'Format' >> FormatGenerations(self._columns).with_error_handler(self._error_handler)
         return {'records': read.records, 'tables': (read.tables, formatted) | 'Tables' >> beam.Flatten()}

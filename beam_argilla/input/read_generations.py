@@ -22,12 +22,14 @@ from beam_argilla.input.parquet import RowGroups, batches, first_schema, matchin
 from beam_argilla.input.tables import instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.runners import one_bundle_at_a_time_on_prism
 
 
 class ReadGenerations(Fallible):
     """Reads Parquet files on any Beam file system, long or wide; see `Columns`.
 
-    Output: PCollection of canonical tables of at most about 16 MB. Only the columns needed are read.
+    Output: PCollection of canonical tables of at most about 16 MB. Only the columns needed are read. (On Prism, the
+    pipeline's bundles are not split, for memory's sake: the experiment ``prism_disable_sdf_split``.)
 
     What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
@@ -72,6 +74,7 @@ class ReadGenerations(Fallible):
             self.facts = InputFacts(whole, clustered, sum(f.size_in_bytes for f in files))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
+        one_bundle_at_a_time_on_prism(pbegin.pipeline)
         splits = (
             pbegin
             | 'Patterns' >> beam.Create(self.patterns)

@@ -66,6 +66,7 @@ class Item(msgspec.Struct):
     external_id: str | None = None
     metadata: dict[str, Any] | None = None
     suggestions: list[ItemSuggestion] | None = None
+    vectors: dict[str, list[float]] | None = None
     id: str | None = None  # once it is on the server
 
 
@@ -127,7 +128,8 @@ def count_records(client: Client, dataset_id: str) -> int:
     return client.json('GET', f'/datasets/{dataset_id}/records', params={'limit': 1})['total']
 
 
-def list_records(client: Client, dataset_id: str, offset: int, limit: int) -> list[Item]:
+def list_records(client: Client, dataset_id: str, offset: int, limit: int, with_vectors: bool = False) -> list[Item]:
     """A page of the dataset's records with their suggestions."""
-    params = {'offset': offset, 'limit': limit, 'include': 'suggestions'}
+    include = ['suggestions', 'vectors'] if with_vectors else ['suggestions']
+    params = {'offset': offset, 'limit': limit, 'include': include}
     return client.request('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).content.items

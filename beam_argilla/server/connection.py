@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from apache_beam.utils.secret import Secret
 
 from beam_argilla.errors import JobError
 from beam_argilla.server.address import checked_url
+
+if TYPE_CHECKING:
+    import argilla as rg
+
+
+_KEY_HEADER = 'X-Argilla-Api-Key'
 
 
 class EnvironmentSecret(Secret):
@@ -76,6 +83,26 @@ class ArgillaConnection:
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')
 
+    def client(self) -> rg.Argilla:
+        """The SDK's client of this server, for all that this package does not do.
+
+        It asks the server who the key belongs to, and becomes the process-wide default of the SDK.
+
+        Raises:
+            JobError: a secret is not there.
+            argilla.ArgillaError, httpx.TransportError: what the SDK raises on a wrong key or a server that is not
+                there.
+
+        Example:
+            >>> client = ba.ArgillaConnection('http://localhost:6900').client()
+            >>> client.datasets('ultrafeedback').progress()
+        """
+        import argilla as rg
+
+        headers = self.resolve()
+        key = headers.pop(_KEY_HEADER)
+        return rg.Argilla(api_url=self.api_url, api_key=key, timeout=int(self.timeout), headers=headers)
+
     def resolve(self) -> dict[str, str]:
         """The HTTP headers of every request, secrets included. For the worker alone.
 
@@ -83,7 +110,7 @@ class ArgillaConnection:
             JobError: a secret is not there.
         """
         key = self.api_key or EnvironmentSecret(self.api_key_env)
-        headers: dict[str, str | Secret] = {**self.headers, 'X-Argilla-Api-Key': key}
+        headers: dict[str, str | Secret] = {**self.headers, _KEY_HEADER: key}
         return {name: _header_value(name, value) for name, value in headers.items()}
 
 

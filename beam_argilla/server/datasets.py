@@ -171,6 +171,7 @@ def read_dataset(client: Client, dataset_id: str) -> Dataset:
         guidelines=head.get('guidelines') or None,
         min_submitted=(head.get('distribution') or {}).get('min_submitted', 1),
         allow_extra_metadata=head['allow_extra_metadata'],
+        vectors=client.json('GET', f'{path}/vectors-settings')['items'],
     )
     url = f'{client.url}/dataset/{quote(dataset_id)}/annotation-mode'
     return Dataset(dataset_id, url, settings, {q['name']: q['id'] for q in questions})
@@ -218,8 +219,14 @@ def _complete(client: Client, dataset_id: str, settings: DatasetSettings) -> Non
         'fields': client.json('GET', f'{path}/fields')['items'],
         'questions': client.json('GET', f'{path}/questions')['items'],
         'metadata-properties': client.json('GET', f'/me{path}/metadata-properties')['items'],
+        'vectors-settings': client.json('GET', f'{path}/vectors-settings')['items'],
     }
-    wanted = {'fields': settings.fields, 'questions': settings.questions, 'metadata-properties': settings.metadata}
+    wanted = {
+        'fields': settings.fields,
+        'questions': settings.questions,
+        'metadata-properties': settings.metadata,
+        'vectors-settings': settings.vectors,
+    }
     for kind, properties in wanted.items():
         names = {p['name'] for p in existing[kind]}
         for prop in properties:

@@ -15,6 +15,7 @@ def differences(wanted: DatasetSettings, existing: DatasetSettings) -> list[str]
         *_field_differences(wanted, existing),
         *_question_differences(wanted, existing),
         *_metadata_differences(wanted, existing),
+        *_vector_differences(wanted, existing),
     ]
 
 
@@ -66,4 +67,16 @@ def _metadata_differences(wanted: DatasetSettings, existing: DatasetSettings) ->
                 out.append(f'metadata property {name!r} is missing, and extra metadata is not allowed')
         elif found[name]['settings']['type'] != kind:
             out.append(f'metadata property {name!r} is {found[name]["settings"]["type"]}, not {kind}')
+    return out
+
+
+def _vector_differences(wanted: DatasetSettings, existing: DatasetSettings) -> list[str]:
+    found = {v['name']: v['dimensions'] for v in existing.vectors}
+    out = []
+    for vector in wanted.vectors:
+        name, dimensions = vector['name'], vector['dimensions']
+        if name not in found:
+            out.append(f'vector {name!r} is missing')
+        elif found[name] != dimensions:
+            out.append(f'vector {name!r} has {found[name]} dimensions, not {dimensions}')
     return out

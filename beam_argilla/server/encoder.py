@@ -19,7 +19,8 @@ from beam_argilla.server.settings import DatasetSettings
 
 # Limits of argilla-server 2.8 and of the search engines it uses.
 MAX_TERM_BYTES = 32_766  # Lucene's limit on a keyword: external ids and terms metadata
-MAX_FLOAT32 = 3.4028234663852886e38  # float metadata is indexed in single precision
+MAX_FLOAT32 = 3.4028234663852886e38  # float metadata and vectors are indexed in single precision
+MIN_FLOAT32 = 1.401298464324817e-45
 
 
 class Encoder:
@@ -35,7 +36,9 @@ class Encoder:
         self._required = {f['name'] for f in settings.fields if f['required']}
         self._text_alone = set(self._fields.values()) == {'text'}
         self._questions = {q['name']: _value_check(q['settings']) for q in settings.questions}
+        self._rankings = {q['name'] for q in settings.questions if q['settings']['type'] == 'ranking'}
         self._metadata = {m['name']: _METADATA_CHECKS[m['settings']['type']] for m in settings.metadata}
+        self._vectors = {v['name']: v['dimensions'] for v in settings.vectors}
         self._extra_metadata = settings.allow_extra_metadata
         self._ids = question_ids or {name: name for name in self._questions}
         # Ratings repeat: what was found right once is not looked at again.
@@ -56,6 +59,8 @@ class Encoder:
             'metadata': record.metadata,
             'suggestions': self._suggestions(record.suggestions),
         }
+        if record.vectors:  # one that is not sent stays
+            item['vectors'] = {name: self._vector(name, vector) for name, vector in record.vectors.items()}
         try:
             return orjson.dumps(item)
         except TypeError as e:  # a lone surrogate, or an object that JSON has no form for
@@ -105,6 +110,28 @@ class Encoder:
             if problem:
                 raise InvalidRecordError('MetadataValue', f'Metadata {name!r} {problem}')
 
+    def _vector(self, name: str, vector: Sequence[float]) -> list[float]:
+        dimensions = self._vectors.get(name)
+        if dimensions is None:
+            known = list(self._vectors)
+            raise InvalidRecordError('UnknownVector', f'The dataset has no vector {name!r}; it has {known}')
+        try:
+            numbers = [float(x) for x in vector if not isinstance(x, (str, bool))]
+        except (TypeError, ValueError, OverflowError):
+            numbers = []
+        if not len(numbers) == len(vector) == dimensions:
+            raise InvalidRecordError(
+                'VectorValue', f'Vector {name!r} is {_shown(vector)}; it must be {dimensions} numbers'
+            )
+        # What a search engine cannot index: it measures the angle between vectors, in single precision.
+        if not all(abs(x) <= MAX_FLOAT32 for x in numbers) or not any(abs(x) >= MIN_FLOAT32 for x in numbers):
+            raise InvalidRecordError(
+                'VectorValue',
+                f'Vector {name!r} is {_shown(vector)}: the record would be lost from search, which takes finite '
+                'numbers that are not all 0',
+            )
+        return numbers
+
     def _suggestions(self, suggestions: Sequence[Suggestion]) -> list[dict[str, Any]]:
         items = []
         for suggestion in suggestions:
@@ -137,6 +164,8 @@ class Encoder:
         )
         if problem:
             raise InvalidRecordError('SuggestionValue', f'The suggestion for {question!r} {problem}')
+        if question in self._rankings:  # the server's form of what the SDK writes as the values alone
+            value = [{'value': v} if isinstance(v, str) else v for v in value]
         item = {'question_id': self._ids[question], 'value': value}
         if not plain:
             item |= {k: v for k, v in (('agent', agent), ('score', score), ('type', kind)) if v is not None}

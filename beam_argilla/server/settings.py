@@ -1,15 +1,21 @@
-"""What a dataset looks like on the server: fields, questions and metadata properties, in the server's own terms.
+"""What a dataset looks like on the server: fields, questions, metadata and vectors, in the server's own terms.
 
-Plain data rather than `argilla.Settings`, which needs a live client to be made (its parts ask for the process-wide
-default client), cannot be pickled, and takes more than a second to import. `DatasetSettings.of` accepts one.
+Plain data rather than `argilla.Settings`, which takes more than a second to import, and cannot be pickled once it was
+read from a server. `DatasetSettings.of` accepts one, and `DatasetSettings.to_argilla` gives one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from beam_argilla.server.sdk import settings_from_argilla, settings_to_argilla
+
+if TYPE_CHECKING:
+    import argilla as rg
+
+MAX_VECTORS = 5  # of a dataset; argilla-server 2.8
 Property = Mapping[str, Any]  # a field, question or metadata property as the server's API writes it
 
 
@@ -22,6 +28,7 @@ class DatasetSettings:
         questions: made by `rating_question`, `text_question` or `label_question`, or as the server's API writes it.
             At least one must be required.
         metadata: made by `metadata_property`, or as the server's API writes it.
+        vectors: made by `vector`, or as the server's API writes it; at most 5 (argilla-server 2.8).
         guidelines: shown to annotators; Markdown; at most 10,000 characters (argilla-server 2.8).
         min_submitted: how many annotators must answer before a record is complete.
         allow_extra_metadata: whether records may carry metadata without a property.
@@ -36,14 +43,16 @@ class DatasetSettings:
     guidelines: str | None = None
     min_submitted: int = 1
     allow_extra_metadata: bool = False
+    vectors: Sequence[Property] = ()
 
     def __post_init__(self) -> None:
-        for name in ('fields', 'questions', 'metadata'):
+        for name in ('fields', 'questions', 'metadata', 'vectors'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for kind, properties in (
             ('field', self.fields),
             ('question', self.questions),
             ('metadata property', self.metadata),
+            ('vector', self.vectors),
         ):
             names = [p['name'] for p in properties]
             twice = sorted({n for n in names if names.count(n) > 1})
@@ -54,6 +63,8 @@ class DatasetSettings:
                 raise ValueError(f'A {kind} is called {wrong[0]!r}: names have 1 to 200 characters')
         if not self.fields or not any(q['required'] for q in self.questions):
             raise ValueError('A dataset needs at least one field and one required question')
+        if len(self.vectors) > MAX_VECTORS:
+            raise ValueError(f'{len(self.vectors)} vectors: a dataset has {MAX_VECTORS} at most')
         if self.guidelines is not None and not 1 <= len(self.guidelines) <= 10_000:
             raise ValueError(f'The guidelines have {len(self.guidelines):,} characters; the server takes 1 to 10,000')
         if self.min_submitted < 1:
@@ -64,20 +75,23 @@ class DatasetSettings:
         """Settings as they are, or those of an `argilla.Settings`."""
         if isinstance(settings, cls):
             return settings
-        written = settings.serialize()
-        keys = ('name', 'title', 'required', 'description', 'settings', 'visible_for_annotators')
+        return cls(**settings_from_argilla(settings))
 
-        def plain(properties: Iterable[Property]) -> list[Property]:
-            return [{k: p[k] for k in keys if p.get(k) is not None} for p in properties]
+    def to_argilla(self) -> rg.Settings:
+        """An `argilla.Settings` that says the same: to look at, to change, or to make a dataset with by hand.
 
-        return cls(
-            fields=plain(written['fields']),
-            questions=plain(written['questions']),
-            metadata=plain(written['metadata']),
-            guidelines=written['guidelines'],
-            min_submitted=written['distribution']['min_submitted'],
-            allow_extra_metadata=written['allow_extra_metadata'],
-        )
+        It is made without a client or a server. To add a field or question to it, the SDK needs an `argilla.Argilla`
+        made before (`ArgillaConnection.client`).
+
+        Raises:
+            ValueError: a name that the SDK cannot take, such as ``count``.
+
+        Example:
+            >>> settings = ba.Preference(num_generations=4).settings().to_argilla()
+            >>> settings.guidelines = 'Which answer would you send?'
+            >>> ba.WriteRecords('answers', settings=settings, connection=connection)
+        """
+        return settings_to_argilla(vars(self))
 
 
 def text_field(name: str, required: bool = True, use_markdown: bool = False) -> Property:
@@ -116,6 +130,13 @@ def metadata_property(name: str, kind: str, title: str | None = None, visible_fo
     settings = {'type': kind}
     shown = {'visible_for_annotators': visible_for_annotators}
     return {'name': name, 'title': title or name, 'settings': settings, **shown}
+
+
+def vector(name: str, dimensions: int, title: str | None = None) -> Property:
+    """A vector of so many numbers, to find similar records by."""
+    if dimensions < 1:
+        raise ValueError(f'Vector {name!r} has {dimensions} dimensions: it needs at least 1')
+    return {'name': name, 'title': title or name, 'dimensions': dimensions}
 
 
 def _question(name: str, title: str, required: bool, description: str | None, settings: Property) -> Property:

@@ -6,7 +6,6 @@ Records, and fingerprints of what the dataset holds, meet in shards of the exter
 from __future__ import annotations
 
 import hashlib
-import threading
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,14 +28,16 @@ from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.retries import RetryPolicy
+from beam_argilla.threads import in_background
 from beam_argilla.writing.results import WrittenRecord
 
 
 class Fingerprint(NamedTuple):
-    """What a record says, in 16 bytes for its fields and metadata and as many for each suggestion."""
+    """What a record says, in 16 bytes for its fields and metadata and as many for each suggestion and vector."""
 
     content: bytes
     suggestions: frozenset[bytes]
+    vectors: frozenset[bytes]
 
 
 def fingerprint(item: Item) -> Fingerprint:
@@ -48,7 +49,11 @@ def fingerprint(item: Item) -> Fingerprint:
 
     fields = {name: value for name, value in item.fields.items() if value is not None}
     metadata = {name: value for name, value in (item.metadata or {}).items() if value is not None}
-    return Fingerprint(_digest((fields, metadata)), frozenset(map(suggestion, item.suggestions or ())))
+    return Fingerprint(
+        _digest((fields, metadata)),
+        frozenset(map(suggestion, item.suggestions or ())),
+        frozenset(map(_digest, (item.vectors or {}).items())),
+    )
 
 
 _to_json = msgspec.json.Encoder(order='sorted').encode  # of numbers of any size, which orjson refuses
@@ -99,6 +104,11 @@ class Distinct(beam.PTransform):
         )
 
 
+def _content(record: Record) -> Record:
+    """The record as it is sent."""
+    return record._replace(warnings=())
+
+
 class _Choose(beam.DoFn):
     def __init__(self, replace: bool):
         self._replace = replace
@@ -115,14 +125,16 @@ class _Choose(beam.DoFn):
         self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
         for external_id, records in by_id.items():
             first, *others = records
-            if any(other[:4] != first[:4] for other in others):
+            if any(_content(other) != _content(first) for other in others):
                 message = f'{len(records)} different records have the external id {external_id!r}: give each its own'
                 yield from (refuse(failed_record(r, 'validate', 'DuplicateExternalId', message)) for r in records)
                 continue
             if others:
                 Metrics.counter(NAMESPACE, 'duplicate_records').inc(len(others))
             found = existing.get(external_id)
-            if found is not None and self._same(self._encoder, first, Fingerprint(found[2], frozenset(found[3]))):
+            if found is not None and self._same(
+                self._encoder, first, Fingerprint(found[2], *map(frozenset, found[3:]))
+            ):
                 Metrics.counter(NAMESPACE, 'records_unchanged').inc()
                 written = WrittenRecord(external_id, found[1], 'unchanged', first.warnings)
                 yield beam.pvalue.TaggedOutput('unchanged', written)
@@ -134,7 +146,7 @@ class _Choose(beam.DoFn):
             wanted = fingerprint(decode_item(encoder.encode(record)))
         except InvalidRecordError:
             return False  # the sink will say what is wrong with it
-        if wanted.content != found.content:
+        if wanted.content != found.content or not wanted.vectors <= found.vectors:
             return False
         if self._replace:
             return wanted.suggestions == found.suggestions
@@ -142,7 +154,7 @@ class _Choose(beam.DoFn):
 
 
 # External id, record id, and the fingerprint: nothing that Beam would have to pickle.
-Existing = tuple[str, str, bytes, list[bytes]]
+Existing = tuple[str, str, bytes, list[bytes], list[bytes]]
 
 
 class ReadExisting(beam.PTransform):
@@ -162,7 +174,7 @@ class ReadExisting(beam.PTransform):
         )
 
 
-Page = tuple[str, int, int]  # dataset id, offset, limit
+Page = tuple[str, int, int, bool]  # dataset id, offset, limit, whether it has vectors
 _FEWEST_PAGES, _SMALLEST_PAGE = 8, 100
 
 
@@ -183,7 +195,7 @@ class _Pages(beam.DoFn):
         # cost the server, which counts off the records before each page.
         limit = min(max(-(-count // _FEWEST_PAGES), _SMALLEST_PAGE), MAX_LISTED)
         for offset in range(0, count, limit):
-            yield dataset.id, offset, limit
+            yield dataset.id, offset, limit, bool(dataset.settings.vectors)
 
 
 class _ReadPage(_Pages):
@@ -200,17 +212,8 @@ class _ReadPage(_Pages):
 
     def process(self, page: Page) -> Iterator[Existing]:  # type: ignore[override]
         items = self._coming.popleft().result() if len(self._coming) == self._IN_FLIGHT else []
-        future: Future[list[Item]] = Future()
-        # Not in a pool, whose threads Python would wait for: a job that has failed shall not go on.
-        threading.Thread(target=self._list, args=(future, page), daemon=True).start()
-        self._coming.append(future)
+        self._coming.append(in_background(list_records, self._client, *page))
         yield from _existing(items)
-
-    def _list(self, future: Future[list[Item]], page: Page) -> None:
-        try:
-            future.set_result(list_records(self._client, *page))
-        except BaseException as e:
-            future.set_exception(e)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         while self._coming:
@@ -222,5 +225,5 @@ def _existing(items: Iterable[Item]) -> Iterator[Existing]:
     # again, or compared twice, and neither does harm.
     for item in items:
         if item.external_id is not None and item.id is not None:
-            content, suggestions = fingerprint(item)
-            yield item.external_id, item.id, content, list(suggestions)
+            content, suggestions, vectors = fingerprint(item)
+            yield item.external_id, item.id, content, list(suggestions), list(vectors)

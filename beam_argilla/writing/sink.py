@@ -38,6 +38,7 @@ from beam_argilla.server.datasets import Dataset, read_dataset
 from beam_argilla.server.differences import differences
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.retries import Attempt, RetryPolicy
+from beam_argilla.threads import in_background
 from beam_argilla.writing.flow import FlowControl
 from beam_argilla.writing.results import WrittenRecord
 
@@ -88,15 +89,13 @@ class _Sender:
     def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
         """Sends the batch as soon as flow control has room for it.
 
-        In a daemon thread of its own, not in a pool, whose threads Python would wait for: a job that has failed shall
-        not go on for as long as a request may be retried.
+        In a thread that Python does not wait for: a job that has failed shall not go on for as long as a request may be
+        retried.
         """
         self.flow.acquire()
-        future: Future[_Report] = Future()
-        threading.Thread(target=self._write, args=(future, dataset, batch, replace), daemon=True).start()
-        return future
+        return in_background(self._write, dataset, batch, replace)
 
-    def _write(self, future: Future[_Report], dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> None:
+    def _write(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> _Report:
         report = _Report()
         try:
             self._write_batch(dataset, batch, replace, report)
@@ -106,11 +105,10 @@ class _Sender:
             with self._lock:
                 self.error = self.error or e
             self.client.stop()
-            future.set_exception(self.error)
-        else:
-            future.set_result(report)
+            raise self.error from None
         finally:
             self.flow.release()
+        return report
 
     def _write_batch(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report) -> None:
         """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""

@@ -9,12 +9,15 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Lineage
 from apache_beam.transforms.trigger import AccumulationMode
 
-from beam_argilla.refusing import Refused
+from beam_argilla.errors import InputError, InvalidRecordError
+from beam_argilla.records import Record, failed_record
+from beam_argilla.refusing import Refused, refuse
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset
 from beam_argilla.server.retries import RetryPolicy
+from beam_argilla.server.sdk import is_argilla_record, record_from_argilla
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.writing.existing import Distinct, ReadExisting
 from beam_argilla.writing.results import WriteResult, write_result
@@ -24,10 +27,12 @@ from beam_argilla.writing.sink import Bounds, WriteRecordsFn
 class WriteRecords(beam.PTransform):
     """Writes `Record`s to a dataset: the sink alone.
 
-    Input: PCollection of `Record`. Output: a `WriteResult`.
+    Input: PCollection of `Record`, or of `argilla.Record`s (with what the SDK's own ``records.log`` would send of them;
+    give them ids, for the SDK makes up another one each time a record without one is made). Output: a `WriteResult`.
 
     Every write is an upsert by external id, so a bundle that a runner repeats changes nothing. Human answers are never
-    sent and never touched. Of a bounded (or windowed) input, equal records with one external id are written once, and
+    sent and never touched: an `argilla.Record` with responses is refused, for writing them would overwrite what people
+    answered. Of a bounded (or windowed) input, equal records with one external id are written once, and
     different ones are refused.
 
     How much is sent at a time follows from how the server answers; the bounds need not be set.
@@ -111,6 +116,11 @@ class WriteRecords(beam.PTransform):
         if self.skip_unchanged and not (one_window and records.is_bounded):
             raise ValueError('skip_unchanged=True needs bounded input without windows: leave it out, or write in batch')
         unchanged, refused = [], []
+        if records.element_type is not Record:
+            ours = records | 'As records' >> beam.ParDo(_AsRecord(), beam.pvalue.AsSingleton(dataset)).with_outputs(
+                Refused.TAG, main='records'
+            )
+            records, refused = ours.records, [ours[Refused.TAG]]
         # An unbounded input in one window never ends, so nothing could be grouped; and where triggers accumulate, the
         # same record comes again to be updated. There the sink alone sees to ids, bundle by bundle.
         accumulates = records.windowing.accumulation_mode == AccumulationMode.ACCUMULATING
@@ -118,7 +128,8 @@ class WriteRecords(beam.PTransform):
         if self.skip_unchanged or (self.distinct and can_group):
             existing = dataset | ReadExisting(self.connection, self.retry) if self.skip_unchanged else None
             chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace)
-            records, unchanged, refused = chosen.records, [chosen.unchanged], [chosen[Refused.TAG]]
+            records, unchanged = chosen.records, [chosen.unchanged]
+            refused.append(chosen[Refused.TAG])
         if self.max_parallelism is not None:
             records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
         written = records | 'Upsert' >> beam.ParDo(self.fn, beam.pvalue.AsSingleton(dataset)).with_outputs(
@@ -136,6 +147,36 @@ class WriteRecords(beam.PTransform):
 
 def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
     return pcollections[0] if len(pcollections) == 1 else pcollections | label >> beam.Flatten()
+
+
+class _AsRecord(beam.DoFn):
+    """A `Record` as it is, and an `argilla.Record` as one."""
+
+    def process(self, element: Any, dataset: Dataset) -> Iterator[Any]:
+        if isinstance(element, Record):
+            yield element
+            return
+        if not is_argilla_record(element):
+            raise InputError(
+                f'WriteRecords takes Records and argilla.Records, not {type(element).__name__}. Rows of your own go '
+                'into WriteToArgilla(columns=Columns(...)), which makes records of them.'
+            )
+        try:
+            record = record_from_argilla(element, dataset.settings.fields)
+        except InvalidRecordError as e:
+            as_it_is = Record(str(element.id), dict(element.fields.items()), (), dict(element.metadata))
+            yield refuse(failed_record(as_it_is, 'validate', e.error, str(e)))
+            return
+        if len(element.responses):
+            yield refuse(failed_record(record, 'validate', 'HasResponses', _RESPONSES))
+        else:
+            yield record
+
+
+_RESPONSES = (
+    'The record has responses, and writing them would overwrite what people have answered. Write it without them, as '
+    'it stands in this failed record, or use the SDK (ArgillaConnection.client) if that is what you want.'
+)
 
 
 class _EnsureDataset(beam.DoFn):
