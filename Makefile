@@ -10,7 +10,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
-	$(PY) -m pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS=ignore:::setuptools.command.editable_wheel $(PY) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 # A local Argilla with a sample of generations. DEMO_ARGS=--exit stops after the load; --port=0 takes any free port.

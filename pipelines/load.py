@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import sys
 import time
@@ -39,25 +40,29 @@ class Job:
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
 
 
-def load(args: argparse.Namespace, beam_args: Sequence[str]) -> int:
-    """Runs the program with these options, and returns the exit status."""
-    messages.quieten()
+def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
+    """Runs the program with these options, and returns the exit status.
+
+    Args:
+        aside: for as long as it is open, what Beam says while a local job runs, or ends, is kept from the person.
+    """
     try:
         job, p = prepare(args, beam_args)
     except (ValueError, TypeError, errors.BeamArgillaError) as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
+    screen = aside.enter_context(messages.beam_aside()) if job.local else sys.stderr
     try:
         return run(job, p)
     except KeyboardInterrupt:
-        print('Stopped. What was written is there; running it again goes on from there.', file=sys.stderr)
+        print('Stopped. What was written is there; running it again goes on from there.', file=screen)
         return 130
     except Exception as e:
         explained = messages.explain(e)
         if explained is None:
             raise
         kind, message = explained
-        print(f'error: {message}', file=sys.stderr)
+        print(f'error: {message}', file=screen)
         return 1 if issubclass(kind, errors.RefusedError) else 2
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import re
-from collections.abc import Mapping
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import TextIO
 
 from beam_argilla import errors
 
@@ -65,3 +70,58 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     raised = record.exc_info[1] if record.exc_info else None
     # Beam says the latter on import wherever its Google Cloud extra is not installed, needed or not.
     return explain(raised or RuntimeError(record.getMessage())) is None and 'apitools not found' not in str(record.msg)
+
+
+@contextlib.contextmanager
+def beam_aside() -> Iterator[TextIO]:
+    """Keeps what Beam, an engine and worker processes of this machine say of themselves away from the person.
+
+    They log, print stack traces from threads of their own, and write from other processes, so it is the descriptor of
+    standard error that is taken from them. Warnings of this package go on to the person, those of its worker processes
+    as well. If there is an exception that nobody expected, all that was said is shown.
+
+    Yields:
+        Standard error as it was.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), 'w', errors='backslashreplace') as screen:
+        os.dup2(said.fileno(), 2)
+        handler = _OwnWarnings(screen)
+        logging.getLogger().addHandler(handler)
+        try:
+            with contextlib.redirect_stderr(os.fdopen(os.dup(2), 'w', errors='backslashreplace', buffering=1)):
+                yield screen
+        except Exception:
+            said.seek(0)
+            screen.write(said.read().decode(errors='replace'))
+            raise
+        finally:
+            screen.flush()
+            os.dup2(screen.fileno(), 2)
+            logging.getLogger().removeHandler(handler)
+
+
+class _OwnWarnings(logging.StreamHandler):
+    """Shows this package's warnings, and those that worker processes send, without what Beam wraps them in."""
+
+    def __init__(self, screen: TextIO):
+        super().__init__(screen)
+        self.setLevel(logging.WARNING)
+        self.setFormatter(logging.Formatter('%(message)s'))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == 'apache_beam.runners.portability.local_job_service':
+            from apache_beam.portability.api.beam_fn_api_pb2 import LogEntry
+            from google.protobuf import text_format
+
+            try:
+                entry = text_format.Parse(record.getMessage().removeprefix('Worker: '), LogEntry())
+            except text_format.ParseError:
+                return
+            if f'{os.sep}{_PACKAGE}{os.sep}' in entry.log_location:
+                super().emit(logging.makeLogRecord({'msg': entry.message, 'levelno': record.levelno}))
+        elif record.name.split('.')[0] == _PACKAGE:
+            super().emit(record)
+
+
+_PACKAGE = 'beam_argilla'

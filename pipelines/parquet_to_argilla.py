@@ -10,11 +10,12 @@ Every Beam pipeline option can follow. Exit status: 0 if everything was written,
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from collections.abc import Sequence
 
-from . import options
+from . import messages, options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,20 +36,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns the exit status. A mistake is told in one message rather than a stack trace."""
+    with contextlib.ExitStack() as aside:
+        return _run(argv, aside)
+
+
+def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
     try:
         args, beam_args = options.parse(parser(), argv)
     except ValueError as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
+    messages.quieten()
     from . import load  # Beam and Arrow, once it is known that there is something to do
 
-    return load.load(args, beam_args)
+    return load.load(args, beam_args, aside)
 
 
 def command() -> None:
     """The program as a process. Ended by SIGTERM, too, it removes its temporary files."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(main())
+    # Not closed: what Beam's threads and engines say while the process ends is not for people either.
+    sys.exit(_run(None, _UNTIL_THE_END))
+
+
+_UNTIL_THE_END = contextlib.ExitStack()
 
 
 if __name__ == '__main__':

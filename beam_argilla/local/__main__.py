@@ -1,4 +1,4 @@
-"""``python -m beam_argilla.local --home DIR``: runs an Argilla server until Ctrl-C.
+"""``argilla-local --home DIR`` (or ``python -m beam_argilla.local``): runs an Argilla server until Ctrl-C.
 
 Exit status: 0 when stopped by Ctrl-C or SIGTERM; 1 when a process has died; 2 when it cannot start as asked.
 """
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(
-        prog='python -m beam_argilla.local',
+        prog='argilla-local',
         description='Runs a real Argilla server with its web UI on this machine, until Ctrl-C.',
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='A home that exists keeps the log-in it has; --password and --api-key change it. So that others on\n'
@@ -120,5 +120,10 @@ def warning(server: LocalServer) -> str | None:
     )
 
 
-if __name__ == '__main__':
+def command() -> None:
+    """The program as a process."""
     sys.exit(main())
+
+
+if __name__ == '__main__':
+    command()
