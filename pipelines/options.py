@@ -227,6 +227,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         if not args.api_url:
             raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
         checked_url(args.api_url)
+    if args.no_spill and args.spill_location:
+        raise ValueError('--no_spill contradicts --spill_location: give one of them')
     headers_of(args)
     columns_of(args)
     policies_of(args, task_of(args, {}))
@@ -257,4 +259,4 @@ def beam_options() -> set[str]:
     assert beam is not None
     assert beam.origin is not None
     text = (Path(beam.origin).parent / 'options' / 'pipeline_options.py').read_text(encoding='utf-8')
-    return set(re.findall(r"""['"](--?[a-zA-Z]\w*)['"]""", text))
+    return set(re.findall(r"""['"](--?[a-zA-Z][\w-]*)['"]""", text))

@@ -55,11 +55,14 @@ def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
 def command() -> None:
     """The program as a process. Ended by SIGTERM, too, it removes its temporary files."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # Not closed: what Beam's threads and engines say while the process ends is not for people either.
-    sys.exit(_run(None, _UNTIL_THE_END))
+    with contextlib.ExitStack() as aside:
+        status = _run(None, aside)
+        # What Beam's threads and engines say while the process ends is not for people either.
+        _UNTIL_THE_END.push(aside.pop_all())
+    sys.exit(status)
 
 
-_UNTIL_THE_END = contextlib.ExitStack()
+_UNTIL_THE_END = contextlib.ExitStack()  # never closed
 
 
 if __name__ == '__main__':

@@ -24,8 +24,9 @@ from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.threads import in_background
 
 # A bundle's rows are written in slices of this size: large enough that what comes with a slice (an IPC header of 1 kB,
-# a seek to read it) does not count beside its share of rows, small enough for several bundles in a worker.
-_BUFFER_BYTES = 64 << 20
+# a seek to read it) does not count beside its share of rows, small enough for several bundles in a worker. With 64 MB,
+# in no less time, the peak of 2,000,000 rows was 1.22 times that of 200,000; with 32 MB it is 1.09 times.
+_BUFFER_BYTES = 32 << 20
 # The size of a partition to aim at where the input's size is known, in bytes of Parquet: three to five times as much
 # in memory, and again while it is sorted.
 _PARTITION_BYTES = 8 << 20

@@ -43,6 +43,8 @@ from beam_argilla.writing.flow import FlowControl
 from beam_argilla.writing.results import WrittenRecord
 
 _LOGGER = logging.getLogger(__name__)
+# External ids that are remembered until what was sent is answered, 10 MB of them: a bundle may be a whole job.
+_MOST_IDS = 50_000
 _SECONDS_BETWEEN_WARNINGS = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0  # at the dataset, where many records are refused one after the other
 
@@ -258,7 +260,7 @@ class WriteRecordsFn(beam.DoFn):
             yield refuse(failed_record(record, 'validate', e.error, str(e)))
             return
         # Two records with one id in a request would cost the whole of it, and in two requests could overtake another.
-        if record.external_id in self._ids:
+        if record.external_id in self._ids or len(self._ids) >= _MOST_IDS:
             yield from self._flush()
         self._ids.add(record.external_id)
         if (
