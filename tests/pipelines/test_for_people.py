@@ -107,8 +107,10 @@ def test_a_wrong_key_and_a_dead_server_are_told_before_the_job(run, file, engine
 def test_a_crash_is_shown_with_all_that_was_said(file, crashes):
     """It is no message to a person, and whoever mends it needs everything."""
     code = f"""
-import os, sys
-from pipelines import load, parquet_to_argilla
+import os
+from pipelines import messages, parquet_to_argilla
+messages.quieten()
+from pipelines import load
 
 def run(job, p):
     os.write(2, b'an engine says something, ')
