@@ -40,6 +40,7 @@ class WriteToArgilla(beam.PTransform):
         create_workspace: create the workspace if it does not exist (only owners may).
         suggestions, skip_unchanged, max_parallelism, max_records, max_bytes, max_suggestions, max_in_flight, retry: see
             `WriteRecords`.
+        distinct: see `WriteRecords`; not needed, for grouping makes external ids unique.
 
     Raises:
         ValueError: options that contradict each other, or that the server would refuse.
@@ -64,6 +65,7 @@ class WriteToArgilla(beam.PTransform):
         suggestions: str = 'merge',
         skip_unchanged: bool = False,
         max_parallelism: int | None = None,
+        distinct: bool = False,
         max_records: int = Bounds().max_records,
         max_bytes: int = Bounds().max_bytes,
         max_suggestions: int = Bounds().max_suggestions,
@@ -88,7 +90,7 @@ class WriteToArgilla(beam.PTransform):
             suggestions=suggestions,
             skip_unchanged=skip_unchanged,
             max_parallelism=max_parallelism,
-            distinct=False,  # grouping has made ids unique
+            distinct=distinct,
             max_records=max_records,
             max_bytes=max_bytes,
             max_suggestions=max_suggestions,
