@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
@@ -83,21 +82,21 @@ def plain(pattern: str) -> Callable[[], int]:
 
 def memory(pattern: str) -> Callable[[], int]:
     """This package, shuffling in the runner's memory."""
-    return _ours(pattern, None)
+    return _ours(pattern, spill=False)
 
 
 def spilled(pattern: str) -> Callable[[], int]:
-    """This package, shuffling through files."""
-    return _ours(pattern, os.path.join(os.path.dirname(pattern), 'spill'))
+    """This package, shuffling through files, as it does by default."""
+    return _ours(pattern)
 
 
 def two_processes(pattern: str) -> Callable[[], int]:
     """As `spilled`, with two worker processes, which the runner starts and talks to over gRPC."""
     options = ['--direct_num_workers=2', '--direct_running_mode=multi_processing']
-    return _ours(pattern, os.path.join(os.path.dirname(pattern), 'spill'), options)
+    return _ours(pattern, options=options)
 
 
-def _ours(pattern: str, spill_location: str | None, options: list[str] | None = None) -> Callable[[], int]:
+def _ours(pattern: str, spill: bool = True, options: list[str] | None = None) -> Callable[[], int]:
     import apache_beam as beam
 
     import beam_argilla as ba
@@ -107,7 +106,7 @@ def _ours(pattern: str, spill_location: str | None, options: list[str] | None = 
     encode = Encoder(task.settings()).encode
     p = beam.Pipeline(runner=RUNNER if options is None else 'DirectRunner', argv=options or [])
     columns = ba.Columns(instruction_id='instruction_id')
-    groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(spill_location=spill_location)
+    groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(spill=spill)
     _ = groups | ba.BuildRecords(task) | beam.ParDo(_null_sink(encode))  # encoding is the sink's, in WriteRecords too
     return lambda: _run(p)
 
@@ -212,7 +211,6 @@ def main() -> None:
                 for name in args.contenders:
                     command = [sys.executable, '-m', 'benchmarks.grouping', '--measure', name, pattern]
                     done = subprocess.run(command, check=True, capture_output=True, text=True)
-                    shutil.rmtree(os.path.join(folder, 'spill'), ignore_errors=True)  # as the program does
                     runs[name].append(json.loads(done.stdout.splitlines()[-1]))
                     assert runs[name][-1]['records'] == num_rows // GENERATIONS, (name, runs[name][-1])
             _table(runs)
