@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beam_argilla.columns import Columns as Columns
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
-    from beam_argilla.failures import FailedRecord as FailedRecord
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
     from beam_argilla.grouping.policies import Policies as Policies
     from beam_argilla.input.failed import ReadFailed as ReadFailed
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from beam_argilla.metrics import counters as counters
     from beam_argilla.records import Record as Record
     from beam_argilla.records import Suggestion as Suggestion
+    from beam_argilla.records import agent_name as agent_name
+    from beam_argilla.refusing import FailedRecord as FailedRecord
     from beam_argilla.runners import workers_run_here as workers_run_here
     from beam_argilla.server.connection import ArgillaConnection as ArgillaConnection
     from beam_argilla.server.connection import EnvironmentSecret as EnvironmentSecret
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from beam_argilla.server.datasets import check_dataset as check_dataset
     from beam_argilla.server.retries import RetryPolicy as RetryPolicy
     from beam_argilla.server.settings import DatasetSettings as DatasetSettings
+    from beam_argilla.server.settings import label_question as label_question
+    from beam_argilla.server.settings import metadata_property as metadata_property
+    from beam_argilla.server.settings import rating_question as rating_question
+    from beam_argilla.server.settings import text_field as text_field
+    from beam_argilla.server.settings import text_question as text_question
+    from beam_argilla.server.settings import vector_property as vector_property
     from beam_argilla.tasks.preference import Preference as Preference
     from beam_argilla.tasks.task import Metadata as Metadata
     from beam_argilla.tasks.task import TaskOptions as TaskOptions
@@ -43,19 +50,27 @@ if TYPE_CHECKING:
 _HOMES = {
     'columns': ('Columns',),
     'errors': ('BeamArgillaError',),
-    'failures': ('FailedRecord',),
     'grouping.group_generations': ('GroupGenerations',),
     'grouping.policies': ('Policies',),
     'input.failed': ('ReadFailed',),
     'input.format_generations': ('FormatGenerations',),
     'input.read_generations': ('ReadGenerations',),
     'metrics': ('counters',),
-    'records': ('Record', 'Suggestion'),
+    'records': ('Record', 'Suggestion', 'agent_name'),
+    'refusing': ('FailedRecord',),  # which registers its coder
     'runners': ('workers_run_here',),
     'server.connection': ('ArgillaConnection', 'EnvironmentSecret'),
     'server.datasets': ('Dataset', 'check_dataset'),
     'server.retries': ('RetryPolicy',),
-    'server.settings': ('DatasetSettings',),
+    'server.settings': (
+        'DatasetSettings',
+        'label_question',
+        'metadata_property',
+        'rating_question',
+        'text_field',
+        'text_question',
+        'vector_property',
+    ),
     'tasks.preference': ('Preference',),
     'tasks.task': ('Metadata', 'TaskOptions'),
     'tasks.text_generation': ('TextGeneration',),
@@ -67,10 +82,13 @@ _HOMES = {
     'writing.write_to_argilla': ('WriteToArgilla',),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ('errors', 'failures', 'generations', 'records')  # `ba.errors.JobError` needs no import of its own
 __all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f'{__name__}.{name}')
     if name not in _HOME:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     value = getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)

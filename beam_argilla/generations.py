@@ -35,10 +35,6 @@ METADATA_PREFIX = 'metadata.'
 GROUPED = b'beam_argilla.grouped'
 
 
-class GenerationTable(pa.Table):
-    """Type hint of PCollections of canonical tables. The elements are plain `pa.Table`s."""
-
-
 class InputFacts(NamedTuple):
     """What `ReadGenerations` knows of its files, for what comes after it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import weakref
 from collections.abc import Callable
@@ -11,44 +12,42 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DebugOptions, FlinkRunnerOptions, PortableOptions, SparkRunnerOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
-# By name, since importing them all would import what a job does not use. SwitchingDirectRunner is DirectRunner, which
-# runs on Prism where it can, else on FnApiRunner or BundleBasedDirectRunner; all of them on this machine.
-_DIRECT = {'SwitchingDirectRunner', 'FnApiRunner', 'BundleBasedDirectRunner'}
-_THIS_MACHINE = ('localhost', '127.0.0.1', '[::1]')
+# By name, since importing them all would import what a job does not use, and to the letter: DaskRunner, for one, is a
+# BundleBasedDirectRunner, but its workers are elsewhere. SwitchingDirectRunner is DirectRunner, which runs on Prism
+# where it can, else on FnApiRunner or BundleBasedDirectRunner; all of them on this machine.
+_DIRECT = ('SwitchingDirectRunner', 'FnApiRunner', 'BundleBasedDirectRunner', 'TestDirectRunner')
 
 
 def workers_run_here(pipeline: beam.Pipeline) -> bool:
     """Whether the workers of a pipeline run on this machine and see its files, whether or not its runner was named.
 
     So it is with DirectRunner (multi-processing or not), FnApiRunner and Prism, and with an embedded Flink or Spark;
-    not with workers in containers, on clusters or on Dataflow.
+    not with workers in containers, in pools, on clusters or on Dataflow.
 
     Example:
         >>> ba.workers_run_here(beam.Pipeline())
         True
     """
     runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)  # an InteractiveRunner runs another
-    kinds = {kind.__name__ for kind in type(runner).__mro__}
-    if kinds & _DIRECT:
+    name = type(runner).__name__
+    if name in _DIRECT:
         return True
-    if 'PortableRunner' not in kinds:
+    if not any(kind.__name__ == 'PortableRunner' for kind in type(runner).__mro__):
         return False
     options = pipeline.options
     embedded = (
-        'PrismRunner' in kinds
-        or ('FlinkRunner' in kinds and options.view_as(FlinkRunnerOptions).flink_master in ('[local]', '[auto]'))
-        or ('SparkRunner' in kinds and options.view_as(SparkRunnerOptions).spark_master_url.startswith('local'))
+        name == 'PrismRunner'
+        or (name == 'FlinkRunner' and options.view_as(FlinkRunnerOptions).flink_master in ('[local]', '[auto]'))
+        or (name == 'SparkRunner' and options.view_as(SparkRunnerOptions).spark_master_url.startswith('local'))
     )
     portable = options.view_as(PortableOptions)
     if portable.environment_type is None:  # then an embedded engine's workers are in this process; others' in Docker
         return embedded and not portable.output_executable_path
-    if portable.environment_type == 'EXTERNAL':
-        return (portable.environment_config or '').startswith(_THIS_MACHINE)
     return portable.environment_type == 'LOOPBACK' or (portable.environment_type == 'PROCESS' and embedded)
 
 
-def one_bundle_at_a_time_on_prism(pipeline: beam.Pipeline) -> None:
-    """Keeps Prism from splitting the bundles of a stage that reads large files.
+def keep_prism_from_splitting(pipeline: beam.Pipeline) -> None:
+    """Keeps Prism from splitting the bundles of a pipeline that reads large files.
 
     It would run up to eight of them in threads of the one process that all of its Python workers share: that gains no
     time (they share an interpreter), and each has buffers of its own. Of 2,000,000 rows, that made the process's peak
@@ -61,14 +60,15 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
     """Calls back whenever a job of the pipeline has ended, well or not, as far as this process learns of it.
 
     It learns of it by `Pipeline.run` or by `wait_until_finish` on its result, which `with beam.Pipeline()` calls as
-    well. If neither tells, it calls back when the pipeline is forgotten, or this process ends, provided that the
-    workers end with it.
+    well. If neither tells, it calls back when this process ends, provided that the workers end with it; and if the
+    pipeline never runs, when it is forgotten.
 
     Args:
         callback: does no harm if it is called more than once.
     """
     here = workers_run_here(pipeline)
-    weakref.finalize(pipeline, callback).atexit = here
+    never_run = weakref.finalize(pipeline, callback)
+    never_run.atexit = here
     run = pipeline.run
 
     @functools.wraps(run)
@@ -78,6 +78,12 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
         except BaseException:
             callback()
             raise
+        if _has_ended(result, False):
+            callback()
+            return result
+        never_run.detach()  # the job goes on, whether or not anybody remembers the pipeline
+        if here:
+            atexit.register(callback)
         wait = result.wait_until_finish
 
         @functools.wraps(wait)
@@ -89,8 +95,6 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
                     callback()
 
         result.wait_until_finish = wait_and_see
-        if _has_ended(result, False):
-            callback()
         return result
 
     pipeline.run = run_and_see  # Beam has no hook of its own for this

@@ -92,8 +92,8 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
             create_workspace=args.create_workspace,
             limit=_CHECK_SECONDS,
         )
-        dataset = look()
-        if read is None and dataset is not None:  # what was refused before does not say what type a column had
+        dataset = look() if read is None else None
+        if dataset is not None:  # what was refused before does not say what type a column had
             types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata}
         look(settings=options.task_of(args, types).settings())
     task = options.task_of(args, types)
@@ -143,7 +143,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
         first = checked | 'First' >> beam.combiners.Top.Smallest(1) | 'One' >> beam.FlatMap(list)
-        show(first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown), 'The first record as it would be sent:\n')
+        show('first', first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown), 'The first record as it would be sent:\n')
     else:
         write = ba.WriteRecords(
             args.dataset,
@@ -157,24 +157,24 @@ def build(p: beam.Pipeline, job: Job) -> None:
             distinct=False,  # grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
-        show(written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')
+        show('warnings', written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')
     if handler is not None:
         handler.close()
         failed = handler.output()
         if args.dry_run:
-            show(failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown), 'Refused: ')
+            show('refused', failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown), 'Refused: ')
         if args.failed:
             lines = failed | 'To JSON' >> beam.Map(ba.FailedRecord.to_json)
             _ = lines | 'Write failed' >> beam.io.WriteToText(args.failed, '.jsonl')
 
 
-def show(lines: beam.PCollection, prefix: str) -> None:
-    """Prints some of the lines."""
+def show(label: str, lines: beam.PCollection, prefix: str) -> None:
+    """Prints some of the lines, each behind the prefix."""
     _ = (
         lines
-        | f'Some of {prefix}' >> beam.combiners.Sample.FixedSizeGlobally(_SHOWN)
-        | f'In order: {prefix}' >> beam.FlatMap(sorted)
-        | f'Show {prefix}' >> beam.LogElements(prefix=prefix)
+        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(_SHOWN)
+        | f'Order {label}' >> beam.FlatMap(sorted)
+        | f'Show {label}' >> beam.LogElements(prefix=prefix)
     )
 
 

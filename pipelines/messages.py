@@ -73,7 +73,7 @@ def _is_for_people(record: logging.LogRecord) -> bool:
 
 
 @contextlib.contextmanager
-def beam_aside() -> Iterator[TextIO]:
+def beam_aside() -> Iterator[TextIO | None]:
     """Keeps what Beam, an engine and worker processes of this machine say of themselves away from the person.
 
     They log, print stack traces from threads of their own, and write from other processes, so it is the descriptor of
@@ -81,47 +81,60 @@ def beam_aside() -> Iterator[TextIO]:
     as well. If there is an exception that nobody expected, all that was said is shown.
 
     Yields:
-        Standard error as it was.
+        Standard error as it was; None if it is closed.
     """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), 'w', errors='backslashreplace') as screen:
-        os.dup2(said.fileno(), 2)
-        handler = _OwnWarnings(screen)
+    before = sys.stderr
+    if before is None:  # closed; its descriptor may be another file's by now
+        yield before
+        return
+    before.flush()
+    with tempfile.TemporaryFile() as said, os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace') as kept:
+        screen = kept if _descriptor(before) == 2 else before  # a notebook's, or a caller's own
+        handler = _own_warnings(screen)
         logging.getLogger().addHandler(handler)
+        os.dup2(said.fileno(), 2)
         try:
-            with contextlib.redirect_stderr(os.fdopen(os.dup(2), 'w', errors='backslashreplace', buffering=1)):
+            with contextlib.redirect_stderr(os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')):
                 yield screen
         except Exception:
-            said.seek(0)
-            screen.write(said.read().decode(errors='replace'))
+            # Not by reading on: others write to the same file where they and we stand.
+            screen.write(os.pread(said.fileno(), os.fstat(said.fileno()).st_size, 0).decode(errors='replace'))
             raise
         finally:
             screen.flush()
-            os.dup2(screen.fileno(), 2)
+            os.dup2(kept.fileno(), 2)
             logging.getLogger().removeHandler(handler)
 
 
-class _OwnWarnings(logging.StreamHandler):
+def _descriptor(file: TextIO) -> int | None:
+    try:
+        return file.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def _own_warnings(screen: TextIO) -> logging.Handler:
     """Shows this package's warnings, and those that worker processes send, without what Beam wraps them in."""
 
-    def __init__(self, screen: TextIO):
-        super().__init__(screen)
-        self.setLevel(logging.WARNING)
-        self.setFormatter(logging.Formatter('%(message)s'))
+    def message(record: logging.LogRecord) -> str | None:
+        if record.name.split('.')[0] == _PACKAGE:
+            return record.getMessage()
+        if record.name != 'apache_beam.runners.portability.local_job_service':
+            return None
+        from apache_beam.portability.api.beam_fn_api_pb2 import LogEntry
+        from google.protobuf import text_format
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name == 'apache_beam.runners.portability.local_job_service':
-            from apache_beam.portability.api.beam_fn_api_pb2 import LogEntry
-            from google.protobuf import text_format
+        try:
+            entry = text_format.Parse(record.getMessage().removeprefix('Worker: '), LogEntry())
+        except text_format.ParseError:
+            return None
+        return entry.message if f'{os.sep}{_PACKAGE}{os.sep}' in entry.log_location else None
 
-            try:
-                entry = text_format.Parse(record.getMessage().removeprefix('Worker: '), LogEntry())
-            except text_format.ParseError:
-                return
-            if f'{os.sep}{_PACKAGE}{os.sep}' in entry.log_location:
-                super().emit(logging.makeLogRecord({'msg': entry.message, 'levelno': record.levelno}))
-        elif record.name.split('.')[0] == _PACKAGE:
-            super().emit(record)
+    handler = logging.StreamHandler(screen)
+    handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: message(record) is not None)
+    handler.format = lambda record: message(record) or ''  # type: ignore[method-assign]
+    return handler
 
 
 _PACKAGE = 'beam_argilla'

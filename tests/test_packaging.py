@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.runners.portability.stager import Stager
 
 from tests.samples import rows
 
@@ -75,6 +76,18 @@ def test_the_wheel_holds_the_package_alone_and_all_of_it(built):
     assert {n.split('/')[0] for n in names if '.dist-info/' not in n} == {'beam_argilla'}
     assert {n for n in names if n.endswith('.py')} == modules()
     assert 'beam_argilla/py.typed' in names
+
+
+def test_what_beam_builds_of_setup_py_for_its_workers_is_the_sdist(built, tmp_path):
+    """`--setup_file ./setup.py` ships what workers import."""
+    shipped = Stager._build_setup_package(str(ROOT / 'setup.py'), str(tmp_path))
+    contents = []
+    for path in (built[1], shipped):
+        with tarfile.open(path) as archive:
+            contents.append({name.split('/', 1)[-1] for name in archive.getnames() if name.endswith('.py')})
+    assert contents[0] == contents[1]
+    installed = {name.replace('pipelines/', 'beam_argilla/pipelines/') for name in contents[1] - {'setup.py'}}
+    assert modules() <= installed
 
 
 def test_the_sdist_holds_what_it_takes_to_build_it(built):

@@ -83,6 +83,14 @@ def test_tasks_know_no_more_of_the_server_than_its_settings():
 
 def test_no_private_name_crosses_a_file():
     assert [f'{f.relative_to(ROOT)}: {name}' for f, _, _, name in arrows() if name.startswith('_')] == []
+    for file in files():  # nor by way of a module
+        tree = ast.parse(file.read_text(encoding='utf-8'))
+        modules = {
+            m.rsplit('.', 1)[-1] for m, n in imports(file) if m.startswith(('beam_argilla', 'pipelines')) and not n
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+                assert not node.attr.startswith('_'), f'{file}: {ast.unparse(node)}'
 
 
 def test_every_folder_is_a_room_and_its_tests_mirror_it():
@@ -103,22 +111,35 @@ def test_there_is_no_circle():
     assert after.keys() - done == set()
 
 
-@pytest.mark.parametrize(('room', 'heavy'), [('tasks', {'apache_beam', 'httpx'}), ('server', set())])
-def test_pure_rooms_need_neither_beam_nor_network(room, heavy):
+@pytest.mark.parametrize(
+    ('room', 'known'), [('tasks', set()), ('server', {'apache_beam.utils.secret', 'apache_beam.utils.retry'})]
+)
+def test_of_beam_the_tasks_know_nothing_and_the_server_room_a_secret_and_a_delay(room, known):
     found = {
-        (file.name, imported.split('.')[0])
+        imported
         for file in (ROOT / 'beam_argilla' / room).glob('*.py')
         for imported, _ in imports(file)
-        if imported.split('.')[0] in heavy
+        if imported.split('.')[0] == 'apache_beam'
     }
-    assert found == set()
+    assert found == known
+
+
+def test_one_room_knows_the_network():
+    asking = {
+        str(file.relative_to(ROOT / 'beam_argilla').parts[0])
+        for file in files()
+        if file.is_relative_to(ROOT / 'beam_argilla')
+        for imported, _ in imports(file)
+        if imported.split('.')[0] in ('httpx', 'requests', 'argilla')
+    }
+    assert asking == {'server'}
 
 
 def test_the_programs_hold_nothing_that_a_worker_unpickles():
     for file in (ROOT / 'pipelines').glob('*.py'):
         tree = ast.parse(file.read_text(encoding='utf-8'))
         bases = [ast.unparse(b) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for b in node.bases]
-        assert bases == [], file  # dataclasses alone
+        assert bases == [], file  # nothing but dataclasses
         own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call)):
             if ast.unparse(call.func) in ('beam.Map', 'beam.FlatMap', 'beam.Filter', 'beam.ParDo'):

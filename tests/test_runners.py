@@ -9,6 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner
 from apache_beam.runners.runner import PipelineState
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
@@ -31,10 +32,10 @@ HERE = [
      '--environment_option=process_command=boot'],
     ['--runner=SparkRunner'],
     ['--runner=PortableRunner', '--job_endpoint=localhost:8099', '--environment_type=LOOPBACK'],
-    ['--runner=PortableRunner', '--job_endpoint=flink:8099', '--environment_type=EXTERNAL',
-     '--environment_config=localhost:50000'],
 ]  # fmt: skip
 ELSEWHERE = [
+    ['--runner=FlinkRunner', '--flink_master=flink:8081', '--environment_type=EXTERNAL',
+     '--environment_config=localhost:50000'],  # the task managers' own localhost
     ['--runner=PrismRunner', '--environment_type=DOCKER'],
     ['--runner=FlinkRunner', '--flink_master=flink:8081'],
     ['--runner=FlinkRunner', '--flink_master=flink:8081', '--environment_type=PROCESS',
@@ -66,6 +67,12 @@ def test_workers_elsewhere_spill_to_the_temp_location_if_there_is_one(options, t
     assert Path(place_to_spill(p, str(tmp_path))).parent == tmp_path
     p = a_pipeline([*options, f'--temp_location={tmp_path / "temp"}'])
     assert Path(place_to_spill(p)).parent == tmp_path / 'temp'
+
+
+def test_a_runner_that_only_looks_like_a_local_one_is_none():
+    """Beam's DaskRunner is a BundleBasedDirectRunner; its workers are those of a Dask cluster."""
+    dask = type('DaskRunner', (BundleBasedDirectRunner,), {})
+    assert not ba.workers_run_here(beam.Pipeline(runner=dask()))
 
 
 @pytest.fixture
@@ -121,7 +128,9 @@ def test_nothing_is_left_by_a_result_that_is_waited_for(tmp_path, spilled):
     p.runner.run_pipeline = lambda pipeline, options: Result()
     result = p.run()
     result.wait_until_finish(1)
-    assert place.exists()  # the job goes on
+    del p
+    gc.collect()
+    assert place.exists()  # the job goes on, though nobody remembers the pipeline
     with pytest.raises(RuntimeError, match='the job failed'):
         result.wait_until_finish()
     assert not place.exists()

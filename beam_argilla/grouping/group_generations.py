@@ -13,11 +13,12 @@ from apache_beam.metrics import Metrics
 from apache_beam.transforms.trigger import AccumulationMode, DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, GenerationTable, InputFacts, group_starts, is_grouped
+from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Policies
-from beam_argilla.grouping.shuffle import from_ipc, split, to_ipc
+from beam_argilla.grouping.shuffle import split
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse

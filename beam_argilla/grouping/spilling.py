@@ -18,9 +18,9 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions
 
+from beam_argilla.coding import from_ipc
 from beam_argilla.errors import JobError
 from beam_argilla.files import is_local, open_file
-from beam_argilla.grouping.shuffle import from_ipc
 from beam_argilla.runners import when_ended, workers_run_here
 
 _LOGGER = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def _remove(place: str) -> None:
         if is_local(place):
             shutil.rmtree(place, ignore_errors=True)
         else:
-            FileSystems.delete([place])
+            FileSystems.delete([f'{place}/'])  # with a slash, object stores delete what lies below it
     except Exception as e:  # the job has ended, and how it ended is what counts
         _LOGGER.warning('What was spilled to %s could not be removed (%s): remove it by hand.', place, e)
 

@@ -9,10 +9,10 @@ import apache_beam as beam
 import orjson
 from apache_beam.io.filesystems import FileSystems
 
+from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, to_json
-from beam_argilla.generations import GenerationTable
 from beam_argilla.input.format_generations import FormatGenerations
 from beam_argilla.input.tables import from_canonical_rows
 from beam_argilla.records import Record, Suggestion

@@ -9,8 +9,8 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
-from beam_argilla.generations import GenerationTable
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse

@@ -12,17 +12,18 @@ from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
+from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
-from beam_argilla.generations import GROUPED, GenerationTable, InputFacts, group_starts, is_grouped, rows, run_starts
+from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
 from beam_argilla.input import parquet
 from beam_argilla.input.layouts import columns_to_read, is_wide
 from beam_argilla.input.parquet import RowGroups, batches, first_schema, matching_files, parquet_file
 from beam_argilla.input.tables import instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
-from beam_argilla.runners import one_bundle_at_a_time_on_prism
+from beam_argilla.runners import keep_prism_from_splitting
 
 
 class ReadGenerations(Fallible):
@@ -74,7 +75,7 @@ class ReadGenerations(Fallible):
             self.facts = InputFacts(whole, clustered, sum(f.size_in_bytes for f in files))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
-        one_bundle_at_a_time_on_prism(pbegin.pipeline)
+        keep_prism_from_splitting(pbegin.pipeline)
         splits = (
             pbegin
             | 'Patterns' >> beam.Create(self.patterns)

@@ -37,10 +37,12 @@ LOG_TAIL_BYTES = 4000
 # The path of a unix socket fits into 104 bytes (macOS), 108 (Linux).
 SOCKET_PATH_LIMIT = 100
 
-# Run in the server process, which finds this package wherever the caller has it from.
+# Run in the server process, which takes this package from where the caller has it, and nothing else from there.
 BOOTSTRAP = """
-import sys
-sys.path.insert(0, {root!r})
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location('beam_argilla', {init!r})
+sys.modules['beam_argilla'] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sys.modules['beam_argilla'])
 from beam_argilla.local.server import main
 main()
 """
@@ -180,9 +182,9 @@ class LocalServer:
         with suppress(FileNotFoundError):
             self._log_start = self.log.stat().st_size
         (self._runtime / ERROR_FILE).unlink(missing_ok=True)
-        root = str(Path(__file__).resolve().parents[2])
+        init = str(Path(__file__).resolve().parents[1] / '__init__.py')
         self._server = self._spawn(
-            [sys.executable, '-c', BOOTSTRAP.format(root=root)],
+            [sys.executable, '-c', BOOTSTRAP.format(init=init)],
             env=environment,
             pass_fds=(listener.fileno(), self._caller_gone, self._lock),
         )

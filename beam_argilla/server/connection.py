@@ -101,7 +101,7 @@ class ArgillaConnection:
 
         headers = self.resolve()
         key = headers.pop(_KEY_HEADER)
-        return rg.Argilla(api_url=self.api_url, api_key=key, timeout=int(self.timeout), headers=headers)
+        return rg.Argilla(api_url=self.api_url, api_key=key, timeout=self.timeout, headers=headers)
 
     def resolve(self) -> dict[str, str]:
         """The HTTP headers of every request, secrets included. For the worker alone.

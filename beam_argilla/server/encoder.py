@@ -117,9 +117,10 @@ class Encoder:
             raise InvalidRecordError('UnknownVector', f'The dataset has no vector {name!r}; it has {known}')
         try:
             numbers = [float(x) for x in vector if not isinstance(x, (str, bool))]
+            fits = len(numbers) == len(vector) == dimensions
         except (TypeError, ValueError, OverflowError):
-            numbers = []
-        if not len(numbers) == len(vector) == dimensions:
+            fits = False
+        if not fits:
             raise InvalidRecordError(
                 'VectorValue', f'Vector {name!r} is {_shown(vector)}; it must be {dimensions} numbers'
             )

@@ -28,7 +28,7 @@ class DatasetSettings:
         questions: made by `rating_question`, `text_question` or `label_question`, or as the server's API writes it.
             At least one must be required.
         metadata: made by `metadata_property`, or as the server's API writes it.
-        vectors: made by `vector`, or as the server's API writes it; at most 5 (argilla-server 2.8).
+        vectors: made by `vector_property`, or as the server's API writes it; at most 5 (argilla-server 2.8).
         guidelines: shown to annotators; Markdown; at most 10,000 characters (argilla-server 2.8).
         min_submitted: how many annotators must answer before a record is complete.
         allow_extra_metadata: whether records may carry metadata without a property.
@@ -132,7 +132,7 @@ def metadata_property(name: str, kind: str, title: str | None = None, visible_fo
     return {'name': name, 'title': title or name, 'settings': settings, **shown}
 
 
-def vector(name: str, dimensions: int, title: str | None = None) -> Property:
+def vector_property(name: str, dimensions: int, title: str | None = None) -> Property:
     """A vector of so many numbers, to find similar records by."""
     if dimensions < 1:
         raise ValueError(f'Vector {name!r} has {dimensions} dimensions: it needs at least 1')

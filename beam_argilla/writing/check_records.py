@@ -16,6 +16,7 @@ from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.writing.as_record import as_record
 
 
 class CheckedRecord(NamedTuple):
@@ -39,9 +40,10 @@ coders.registry.register_coder(CheckedRecord, coders.RowCoder)
 
 @beam.typehints.with_output_types(CheckedRecord)
 class CheckRecords(Fallible):
-    """Does what `WriteRecords` does with a record before it is sent: a dry run, in need of no server.
+    """Checks records as `WriteRecords` does before it sends them: a dry run, in need of no server.
 
-    Input: PCollection of `Record`. Output: PCollection of `CheckedRecord`; the counter ``records_checked`` counts them.
+    Input: PCollection of `Record` or `argilla.Record`. Output: PCollection of `CheckedRecord`; the counter
+    ``records_checked`` counts them.
 
     What a dataset of these settings would refuse, or accept and lose from its search, goes to the error handler of
     `with_error_handler`; without one the pipeline fails.
@@ -71,7 +73,11 @@ class _Check(beam.DoFn):
     def setup(self) -> None:
         self._encoder = Encoder(self._settings)
 
-    def process(self, record: Record) -> Iterator[Any]:
+    def process(self, element: Any) -> Iterator[Any]:
+        for record in as_record(element, self._settings):
+            yield from self._checked(record) if isinstance(record, Record) else [record]
+
+    def _checked(self, record: Record) -> Iterator[Any]:
         try:
             item = self._encoder.encode(record)
         except InvalidRecordError as e:

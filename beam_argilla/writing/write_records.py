@@ -9,16 +9,15 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Lineage
 from apache_beam.transforms.trigger import AccumulationMode
 
-from beam_argilla.errors import InputError, InvalidRecordError
-from beam_argilla.records import Record, failed_record
-from beam_argilla.refusing import Refused, refuse
+from beam_argilla.records import Record
+from beam_argilla.refusing import Refused
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset
 from beam_argilla.server.retries import RetryPolicy
-from beam_argilla.server.sdk import is_argilla_record, record_from_argilla
 from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.writing.as_record import as_record
 from beam_argilla.writing.existing import Distinct, ReadExisting
 from beam_argilla.writing.results import WriteResult, write_result
 from beam_argilla.writing.sink import Bounds, WriteRecordsFn
@@ -150,33 +149,8 @@ def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollecti
 
 
 class _AsRecord(beam.DoFn):
-    """A `Record` as it is, and an `argilla.Record` as one."""
-
     def process(self, element: Any, dataset: Dataset) -> Iterator[Any]:
-        if isinstance(element, Record):
-            yield element
-            return
-        if not is_argilla_record(element):
-            raise InputError(
-                f'WriteRecords takes Records and argilla.Records, not {type(element).__name__}. Rows of your own go '
-                'into WriteToArgilla(columns=Columns(...)), which makes records of them.'
-            )
-        try:
-            record = record_from_argilla(element, dataset.settings.fields)
-        except InvalidRecordError as e:
-            as_it_is = Record(str(element.id), dict(element.fields.items()), (), dict(element.metadata))
-            yield refuse(failed_record(as_it_is, 'validate', e.error, str(e)))
-            return
-        if len(element.responses):
-            yield refuse(failed_record(record, 'validate', 'HasResponses', _RESPONSES))
-        else:
-            yield record
-
-
-_RESPONSES = (
-    'The record has responses, and writing them would overwrite what people have answered. Write it without them, as '
-    'it stands in this failed record, or use the SDK (ArgillaConnection.client) if that is what you want.'
-)
+        return as_record(element, dataset.settings)
 
 
 class _EnsureDataset(beam.DoFn):

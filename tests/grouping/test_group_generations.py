@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
+from beam_argilla.coding import from_ipc, to_ipc
 from beam_argilla.errors import InputError, RefusedError
 from beam_argilla.grouping import shuffle
 from beam_argilla.grouping.arrange import arrange
@@ -47,7 +48,7 @@ def test_any_arrival_order_and_any_partitioning_gives_the_same_groups(elements, 
     shuffled = rng.sample(elements, len(elements))
     got: dict[str, list] = {}
     for _, part in shuffle.split(canonical(shuffled), 'instruction_id', partitions):
-        part_groups = groups(shuffle.from_ipc(shuffle.to_ipc(part)))
+        part_groups = groups(from_ipc(to_ipc(part)))
         assert not got.keys() & part_groups.keys()  # a group is in one partition
         got.update(part_groups)
     assert got == expected

@@ -7,38 +7,51 @@ import random
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow as pa
 import pytest
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.testing.util import assert_that, equal_to
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
-from beam_argilla import files as beam_files
 from beam_argilla.errors import JobError
 from beam_argilla.grouping import group_generations, spilling
 from beam_argilla.grouping.arrange import arrange
 from beam_argilla.grouping.group_generations import partitions_for
+from tests.object_store import OBJECTS, ObjectStore
 from tests.samples import COLUMNS, canonical, content, pipeline, rows, write
+
+
+def there(_: pa.Table, place: str) -> list[bool]:
+    """Whether there is something below the place, as a worker sees it."""
+    return [bool(FileSystems.match([f'{place}/**'])[0].metadata_list)]
 
 
 @pytest.mark.parametrize('buffer_bytes', [1, 1 << 30])
 @pytest.mark.parametrize('small_part_bytes', [0, 1 << 30], ids=['as they are', 'joined'])
-@pytest.mark.parametrize('local', [True, False], ids=['local', 'remote'])
-def test_spilled_or_not_the_groups_are_the_same(tmp_path, monkeypatch, buffer_bytes, small_part_bytes, local):
+@pytest.mark.parametrize('kind', ['memory', 'disk', 'object store'])
+def test_spilled_or_not_the_groups_are_the_same_and_nothing_is_left(
+    tmp_path, monkeypatch, buffer_bytes, small_part_bytes, kind
+):
     monkeypatch.setattr(group_generations, '_BUFFER_BYTES', buffer_bytes)
     monkeypatch.setattr(spilling, '_SMALL_PART_BYTES', small_part_bytes)
-    for module in (spilling, beam_files):  # another file system is read and written through Beam's, and compressed
-        monkeypatch.setattr(module, 'is_local', lambda path: local)
     elements = rows(200)
     random.Random(5).shuffle(elements)
     pattern = write(tmp_path, elements, files=5, row_group_size=30)
-    place = tmp_path / 'spill' / 'here'
+    place = {'disk': str(tmp_path / 'spill' / 'here'), 'object store': f'{ObjectStore.scheme()}://bucket/temp'}.get(
+        kind
+    )
     expected = content(arrange(canonical(rows(200)), ba.Policies()).table)
-    for option in ({'spill': False}, {'spill_location': str(place)}):
-        with pipeline() as p:
-            groups = p | ba.ReadGenerations(pattern, COLUMNS) | ba.GroupGenerations(**option)
-            assert_that(groups | beam.FlatMap(content), equal_to(expected))
-    assert list(place.iterdir()) == []  # there they were
+    option = {'spill': False} if place is None else {'spill_location': place}
+    with pipeline() as p:
+        groups = p | ba.ReadGenerations(pattern, COLUMNS) | ba.GroupGenerations(num_partitions=8, **option)
+        assert_that(groups | beam.FlatMap(content), equal_to(expected))
+        if place is not None:
+            seen = groups | 'See' >> beam.FlatMap(there, place) | beam.Distinct()
+            assert_that(seen, equal_to([True]), 'spilled')
+    assert not list(tmp_path.glob('spill/here/*'))
+    assert OBJECTS == {}
 
 
 @given(

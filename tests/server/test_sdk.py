@@ -15,7 +15,6 @@ from PIL import Image
 import beam_argilla as ba
 from beam_argilla.errors import JobError
 from beam_argilla.server.sdk import record_from_argilla
-from beam_argilla.server.settings import vector
 from tests.samples import pipeline, unique
 
 
@@ -53,7 +52,7 @@ EVERYTHING = ba.DatasetSettings(
         named('s', 'span', field='t', options=options('PER', 'LOC'), allow_overlapping=True),
     ],
     metadata=[metadata('mt', 'terms', False, values=['b', 'a']), metadata('mi', 'integer', True, min=0, max=10)],
-    vectors=[vector('v', 3)],
+    vectors=[ba.vector_property('v', 3)],
     guidelines='# Do it',
     min_submitted=2,
     allow_extra_metadata=True,
@@ -231,7 +230,9 @@ def test_a_record_that_cannot_be_sent_is_refused_with_what_it_held(connection):
 
 
 def test_what_is_no_record_ends_the_job_with_what_to_do(connection):
-    with pytest.raises(Exception, match=r'takes Records and argilla\.Records, not dict.*WriteToArgilla\(columns='):
+    with pytest.raises(
+        Exception, match=r'Records and argilla\.Records are written, not dict.*WriteToArgilla\(columns='
+    ):
         write(connection, unique('rows'), [{'t': 'x'}], EVERYTHING)
 
 
@@ -249,7 +250,7 @@ def test_the_client_knows_the_server_and_its_user(connection, monkeypatch):
 ONE = ba.DatasetSettings(
     fields=[named('t', 'text', required=True)],
     questions=[named('q', 'text', required=True)],
-    vectors=[vector('v', 3)],
+    vectors=[ba.vector_property('v', 3)],
 )
 
 
@@ -268,7 +269,8 @@ def test_vectors_that_are_not_sent_stay_and_those_that_are_the_same_are_not_sent
         (ba.Record('x', {'t': 'changed'}, vectors={'v': (1, 2, 4)}), 'updated'),
     ):
         (written,), _ = write(connection, name, [record], ONE, skip_unchanged=True)
-        assert (written.outcome == 'unchanged') == (outcome == 'unchanged')
+        # Within two seconds, a record that is there counts as created again.
+        assert written.outcome in (outcome, 'created' if outcome == 'updated' else outcome)
     assert stored(connection, name)['x']['vectors'] == {'v': [1.0, 2.0, 4.0]}
 
 
@@ -280,6 +282,8 @@ def test_vectors_that_are_not_sent_stay_and_those_that_are_the_same_are_not_sent
         ([1, 2, True], 'must be 3 numbers'),
         ([1, 2, None], 'must be 3 numbers'),
         ('abc', 'must be 3 numbers'),
+        (None, 'must be 3 numbers'),
+        (5, 'must be 3 numbers'),
         ([1, 2, float('nan')], 'lost from search'),
         ([1, 2, float('inf')], 'lost from search'),
         ([1, 2, 1e39], 'lost from search'),
@@ -304,8 +308,10 @@ def test_a_vector_that_the_dataset_has_not():
 def test_vectors_of_an_existing_dataset_are_compared(connection):
     name = unique('vectors')
     write(connection, name, [], ONE)
-    other = ba.DatasetSettings(ONE.fields, ONE.questions, vectors=[vector('v', 4), vector('w', 2)])
+    other = ba.DatasetSettings(
+        ONE.fields, ONE.questions, vectors=[ba.vector_property('v', 4), ba.vector_property('w', 2)]
+    )
     with pytest.raises(Exception, match=r"'v' has 3 dimensions, not 4\n.*vector 'w' is missing"):
         ba.check_dataset(name, connection=connection, settings=other)
     with pytest.raises(ValueError, match='6 vectors: a dataset has 5 at most'):
-        ba.DatasetSettings(ONE.fields, ONE.questions, vectors=[vector(f'v{i}', 2) for i in range(6)])
+        ba.DatasetSettings(ONE.fields, ONE.questions, vectors=[ba.vector_property(f'v{i}', 2) for i in range(6)])
