@@ -30,6 +30,9 @@ class Columns:
 
     Raises:
         ValueError: two roles share a column, or a metadata column is named twice.
+
+    Example:
+        >>> Columns(instruction='prompt', generation='answer', instruction_id='prompt_id', metadata=['topic'])
     """
 
     instruction: str = 'instruction'

@@ -70,6 +70,9 @@ class GroupGenerations(Fallible):
             with which a record would be overwritten by a part of itself.
         InputError: (while running) `shuffle=False`, but the tables are of long input.
         JobError: (while running) the spill location cannot be written or read.
+
+    Example:
+        >>> groups = tables | ba.GroupGenerations(ba.Policies(max_generations=4), spill_location='gs://bucket/tmp')
     """
 
     def __init__(

@@ -19,6 +19,9 @@ class Policies:
 
     Raises:
         ValueError: an unknown policy, or numbers that no group can satisfy.
+
+    Example:
+        >>> Policies(on_conflict='first', max_generations=4, overflow='truncate')
     """
 
     on_conflict: str = 'fail'

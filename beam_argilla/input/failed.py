@@ -37,6 +37,10 @@ class ReadFailed(Fallible):
 
     Raises:
         InputError: there is no such file.
+
+    Example:
+        >>> again = p | ba.ReadFailed('gs://bucket/failed', ba.Columns(), groups_are_whole=False)
+        >>> again['records'] | ba.WriteRecords('answers', connection=connection)
     """
 
     def __init__(self, prefix: str, columns: Columns, groups_are_whole: bool):

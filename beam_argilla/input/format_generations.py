@@ -21,7 +21,20 @@ _MAX_ROWS = 2_000  # of rows (dicts and the like) in one table
 class FormatGenerations(Fallible):
     """Makes canonical tables of a user's elements: `pa.Table`, `pa.RecordBatch`, dict, `beam.Row` or NamedTuple.
 
-    Rows are put into tables bundle by bundle and window by window.
+    Rows are put into tables bundle by bundle and window by window. Output: PCollection of canonical tables.
+
+    What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
+
+    Args:
+        columns: what the elements call their columns.
+
+    Raises:
+        InputError: (while running) an element is neither a table nor a row, or a table lacks a column or has one of a
+            type that cannot mean what it should.
+
+    Example:
+        >>> rows = p | beam.Create([{'instruction': 'Say hello.', 'generation': 'Hello!', 'model_name': 'm'}])
+        >>> tables = rows | ba.FormatGenerations(ba.Columns())
     """
 
     def __init__(self, columns: Columns | None = None):

@@ -47,6 +47,9 @@ class ReadGenerations(Fallible):
     Raises:
         InputError: a pattern matches no file, or the first file is not Parquet or lacks a column.
         ValueError: an unknown `on_bad_file`.
+
+    Example:
+        >>> tables = p | ba.ReadGenerations('gs://bucket/generations-*.parquet', ba.Columns(instruction='prompt'))
     """
 
     def __init__(

@@ -33,6 +33,9 @@ class Preference(TaskOptions):
 
     Raises:
         ValueError: settings that the server would refuse.
+
+    Example:
+        >>> Preference(num_generations=4, ratings=(1, 2, 3), agent='gpt-4', model_names=True, metadata=['topic'])
     """
 
     num_generations: int

@@ -19,6 +19,12 @@ class TextGeneration(TaskOptions):
     """One record per generation; the annotator says whether it is good.
 
     The arguments are those of `TaskOptions`; with `model_names`, the metadata is ``model_name``.
+
+    Raises:
+        ValueError: settings that the server would refuse.
+
+    Example:
+        >>> TextGeneration(guidelines='Is it true and polite?', model_names=True)
     """
 
     @property

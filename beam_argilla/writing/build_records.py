@@ -20,7 +20,21 @@ from beam_argilla.tasks.task import Task
 
 @beam.typehints.with_output_types(Record)
 class BuildRecords(Fallible):
-    """Makes records of tables in which every group is whole (`GroupGenerations`)."""
+    """Makes records of tables in which every group is whole (`GroupGenerations`).
+
+    Input: PCollection of canonical tables. Output: PCollection of `Record`.
+
+    What the task refuses goes to the error handler of `with_error_handler`; without one the pipeline fails.
+
+    Args:
+        task: `Preference`, `TextGeneration` or another `Task`.
+
+    Raises:
+        InputError: (while running) the task keeps a column as metadata that was not read.
+
+    Example:
+        >>> records = groups | ba.BuildRecords(ba.Preference(num_generations=4))
+    """
 
     def __init__(self, task: Task):
         super().__init__()

@@ -58,6 +58,14 @@ class WriteRecords(beam.PTransform):
 
     Raises:
         ValueError: a number out of its range, or `skip_unchanged` with windows.
+        TypeError: `connection` is no `ArgillaConnection`.
+        InputError: (while running) an element is no record.
+        JobError: (while running) the server, the key, the workspace or the dataset is not as it must be.
+
+    Example:
+        >>> record = ba.Record('r-1', {'text': 'Hello!'})
+        >>> result = p | beam.Create([record]) | ba.WriteRecords('greetings', connection=connection)
+        >>> result.failed | beam.Map(ba.FailedRecord.to_json) | beam.io.WriteToText('failed')
     """
 
     def __init__(

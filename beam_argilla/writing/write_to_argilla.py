@@ -44,6 +44,12 @@ class WriteToArgilla(beam.PTransform):
 
     Raises:
         ValueError: options that contradict each other, or that the server would refuse.
+        TypeError: `task` is no task, or `connection` no `ArgillaConnection`.
+        InputError, JobError: (while running) see `GroupGenerations` and `WriteRecords`.
+
+    Example:
+        >>> tables = p | ba.ReadGenerations('generations-*.parquet')
+        >>> tables | ba.WriteToArgilla('answers', task=ba.Preference(num_generations=4), connection=connection)
     """
 
     def __init__(
