@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from beam_argilla.server.settings import vector_property as vector_property
     from beam_argilla.tasks.preference import Preference as Preference
     from beam_argilla.tasks.task import Metadata as Metadata
+    from beam_argilla.tasks.task import Task as Task
     from beam_argilla.tasks.task import TaskOptions as TaskOptions
     from beam_argilla.tasks.text_generation import TextGeneration as TextGeneration
     from beam_argilla.writing.build_records import BuildRecords as BuildRecords
@@ -72,7 +73,7 @@ _HOMES = {
         'vector_property',
     ),
     'tasks.preference': ('Preference',),
-    'tasks.task': ('Metadata', 'TaskOptions'),
+    'tasks.task': ('Metadata', 'Task', 'TaskOptions'),
     'tasks.text_generation': ('TextGeneration',),
     'writing.build_records': ('BuildRecords',),
     'writing.check_records': ('CheckRecords', 'CheckedRecord'),
@@ -97,4 +98,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*_HOME, *_MODULES, *(name for name in globals() if name.startswith('__'))})

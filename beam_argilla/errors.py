@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 
 
 class BeamArgillaError(Exception):
-    """Base of all exceptions raised on purpose by this package."""
+    """Base of all exceptions raised on purpose by this package: `InputError`, `JobError`, `RequestError` and theirs.
+
+    All of them are in `beam_argilla.errors`, which is also ``ba.errors``.
+    """
 
 
 class InputError(BeamArgillaError):

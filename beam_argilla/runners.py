@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -70,16 +71,25 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
     never_run = weakref.finalize(pipeline, callback)
     never_run.atexit = here
     run = pipeline.run
+    running: set[int] = set()  # by number: a pipeline may be run again while it runs
+    numbers = itertools.count()
+
+    def ended(number: int) -> None:
+        running.discard(number)
+        if not running:
+            callback()
 
     @functools.wraps(run)
     def run_and_see(*args: Any, **kwargs: Any) -> Any:
+        number = next(numbers)
+        running.add(number)
         try:
             result = run(*args, **kwargs)
         except BaseException:
-            callback()
+            ended(number)
             raise
         if _has_ended(result, False):
-            callback()
+            ended(number)
             return result
         never_run.detach()  # the job goes on, whether or not anybody remembers the pipeline
         if here:
@@ -92,7 +102,7 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
                 return wait(*args, **kwargs)
             finally:
                 if _has_ended(result, here):
-                    callback()
+                    ended(number)
 
         result.wait_until_finish = wait_and_see
         return result

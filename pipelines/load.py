@@ -54,10 +54,10 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     screen = aside.enter_context(messages.beam_aside()) if job.local else sys.stderr
     try:
         return run(job, p)
-    except KeyboardInterrupt:
-        print('Stopped. What was written is there; running it again goes on from there.', file=screen)
-        return 130
-    except Exception as e:
+    except (KeyboardInterrupt, Exception) as e:
+        if messages.is_interrupt(e):
+            print('Stopped. What was written is there; running it again goes on from there.', file=screen)
+            return 130
         explained = messages.explain(e)
         if explained is None:
             raise

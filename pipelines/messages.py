@@ -59,6 +59,15 @@ def explain(error: BaseException) -> tuple[type[BaseException], str] | None:
     return (getattr(errors, found[-1][1], errors.BeamArgillaError), found[-1][2].strip()) if found else None
 
 
+def is_interrupt(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C. Where a worker is this process, Beam makes another exception of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt) or str(error).startswith('KeyboardInterrupt [while running'):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def quieten() -> None:
     """Warnings alone reach the person, and no stack trace of what is raised on purpose: it is told once, at the end."""
     logging.basicConfig(level=logging.WARNING)

@@ -53,16 +53,19 @@ def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
 
 
 def command() -> None:
-    """The program as a process. Ended by SIGTERM, too, it removes its temporary files."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    with contextlib.ExitStack() as aside:
-        status = _run(None, aside)
-        # What Beam's threads and engines say while the process ends is not for people either.
-        _UNTIL_THE_END.push(aside.pop_all())
-    sys.exit(status)
+    """The program as a process. Ended by a signal, too, it removes its temporary files."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        sys.exit(_run(None, _UNTIL_THE_END))
+    except Exception:
+        with _UNTIL_THE_END:  # shows what was said
+            raise
 
 
-_UNTIL_THE_END = contextlib.ExitStack()  # never closed
+# Closed by a crash alone: what Beam's threads and engines say while the process ends is not for people either.
+_UNTIL_THE_END = contextlib.ExitStack()
 
 
 if __name__ == '__main__':

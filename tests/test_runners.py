@@ -136,6 +136,25 @@ def test_nothing_is_left_by_a_result_that_is_waited_for(tmp_path, spilled):
     assert not place.exists()
 
 
+def test_a_pipeline_that_is_run_again_while_it_runs_keeps_its_files(spilled):
+    p = beam.Pipeline(runner='FnApiRunner')
+    place = Path(place_to_spill(p))
+    place.mkdir()
+
+    class Result:
+        state = PipelineState.RUNNING
+
+        def wait_until_finish(self):
+            self.state = PipelineState.DONE
+
+    p.runner.run_pipeline = lambda pipeline, options: Result()
+    first, second = p.run(), p.run()
+    first.wait_until_finish()
+    assert place.exists()
+    second.wait_until_finish()
+    assert not place.exists()
+
+
 def test_nothing_is_left_by_a_pipeline_that_never_runs(spilled):
     p = beam.Pipeline(runner='FnApiRunner')
     place = Path(place_to_spill(p))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,11 @@ class RowGroups(NamedTuple):
     path: str
     first: int
     end: int
+
+
+def findable(pattern: str) -> str:
+    """The pattern as Beam finds files by it: it finds none for one without any folder, such as ``*.parquet``."""
+    return pattern if os.path.dirname(pattern) else os.path.join('.', pattern)
 
 
 def matching_files(patterns: Sequence[str]) -> list[Any]:

@@ -19,7 +19,7 @@ from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
 from beam_argilla.input import parquet
 from beam_argilla.input.layouts import columns_to_read, is_wide
-from beam_argilla.input.parquet import RowGroups, batches, first_schema, matching_files, parquet_file
+from beam_argilla.input.parquet import RowGroups, batches, findable, first_schema, matching_files, parquet_file
 from beam_argilla.input.tables import instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
@@ -61,7 +61,7 @@ class ReadGenerations(Fallible):
         validate: bool = True,
     ):
         super().__init__()
-        self.patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+        self.patterns = [findable(p) for p in ([patterns] if isinstance(patterns, str) else patterns)]
         self.columns = columns or Columns()
         self.clustered = clustered
         self.on_bad_file = on_bad_file
@@ -185,7 +185,7 @@ class _ReadIds(beam.DoFn):
                 else:
                     yield ids.drop_null().to_pylist()
         except InputError:
-            return  # whoever reads the rows will say so
+            pass  # whoever reads the rows will say so
 
 
 def _bad_file(error: InputError, path: str, on_bad_file: str) -> beam.pvalue.TaggedOutput:

@@ -64,10 +64,9 @@ def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
 
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
     """A canonical table of the rows of a FailedRecord."""
-    columns = {f.name: pa.array([row.get(f.name) for row in elements], f.type) for f in SCHEMA}
-    for name in (METADATA_PREFIX + m for m in metadata):
-        columns[name] = pa.array([row.get(name) for row in elements], METADATA)
-    return pa.table(columns)
+    # The very schema of tables that were read: they meet in one partition.
+    schema = pa.schema([*SCHEMA, *(pa.field(METADATA_PREFIX + name, METADATA) for name in metadata)])
+    return pa.Table.from_pylist(list(elements), schema)
 
 
 def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:

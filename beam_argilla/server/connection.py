@@ -20,7 +20,14 @@ _KEY_HEADER = 'X-Argilla-Api-Key'
 
 
 class EnvironmentSecret(Secret):
-    """A Beam `Secret` whose value is an environment variable of the worker."""
+    """A Beam `Secret` whose value is an environment variable of the worker.
+
+    Args:
+        variable: its name.
+
+    Raises:
+        JobError: (when it is asked for its value) the variable is not set there.
+    """
 
     def __init__(self, variable: str):
         super().__init__()

@@ -25,8 +25,17 @@ Property = Mapping[str, Any]  # as the server's API writes it
 
 
 def settings_from_argilla(settings: rg.Settings) -> dict[str, Any]:
-    """The arguments of the `DatasetSettings` that say the same."""
-    written = settings.serialize()
+    """The arguments of the `DatasetSettings` that say the same.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    try:
+        written = settings.serialize()
+        written['fields']
+    except (AttributeError, KeyError):
+        kind = type(settings).__name__
+        raise TypeError(f'settings must be a DatasetSettings or an argilla.Settings, not a {kind}') from None
 
     def plain(kind: str, *keys: str) -> list[Property]:
         return [_plain({'title': p['name'], **_without_none(p)}, keys) for p in written[kind]]
@@ -137,20 +146,32 @@ def record_from_argilla(record: rg.Record, fields: Sequence[Property]) -> Record
         InvalidRecordError: something in it has no form that can be sent.
     """
     kinds = {f['name']: f['settings']['type'] for f in fields}
+    raw = unchecked_record(record)
     try:
-        return Record(
-            external_id=str(record.id),
-            # Not by name, which would open images.
-            fields={n: _field(value, kinds.get(n)) for n, value in record.fields.items() if value is not None},
-            suggestions=tuple(
-                Suggestion(s.question_name, s.value, s.agent, s.score, s.type) for s in record.suggestions
-            ),
-            metadata=dict(record.metadata),
-            vectors={n: [float(x) for x in vector] for n, vector in record.vectors.items()},
+        return raw._replace(
+            fields={n: _field(value, kinds.get(n)) for n, value in raw.fields.items() if value is not None},
+            vectors={n: [float(x) for x in vector] for n, vector in raw.vectors.items()},
         )
     except Exception as e:  # whatever PIL and the SDK's models raise on what a user put there
         message = f'The argilla.Record {record.id} cannot be sent: {type(e).__name__}: {e}'
         raise InvalidRecordError('NotARecord', message) from e
+
+
+def unchecked_record(record: rg.Record) -> Record:
+    """What the record holds, whether or not it can be sent."""
+
+    def value(suggested: Any) -> Any:
+        return list(suggested) if isinstance(suggested, tuple) else suggested
+
+    return Record(
+        external_id=str(record.id),
+        fields=dict(record.fields.items()),  # not by name, which would open images
+        suggestions=tuple(
+            Suggestion(s.question_name, value(s.value), s.agent, s.score, s.type) for s in record.suggestions
+        ),
+        metadata=dict(record.metadata),
+        vectors=dict(record.vectors.items()),
+    )
 
 
 def _field(value: Any, kind: str | None) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from beam_argilla.errors import InputError, InvalidRecordError
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
-from beam_argilla.server.sdk import is_argilla_record, record_from_argilla
+from beam_argilla.server.sdk import is_argilla_record, record_from_argilla, unchecked_record
 from beam_argilla.server.settings import DatasetSettings
 
 _RESPONSES = (
@@ -37,8 +37,7 @@ def as_record(element: Any, settings: DatasetSettings) -> Iterator[Any]:
     try:
         record = record_from_argilla(element, settings.fields)
     except InvalidRecordError as e:
-        as_it_is = Record(str(element.id), dict(element.fields.items()), (), dict(element.metadata))
-        yield refuse(failed_record(as_it_is, 'validate', e.error, str(e)))
+        yield refuse(failed_record(unchecked_record(element), 'validate', e.error, str(e)))
         return
     if len(element.responses):
         yield refuse(failed_record(record, 'validate', 'HasResponses', _RESPONSES))

@@ -46,7 +46,7 @@ def fingerprint(item: Item) -> Fingerprint:
 
     def suggestion(s: ItemSuggestion) -> bytes:
         score = float(s.score) if isinstance(s.score, int) else s.score  # 1 comes back as 1.0
-        return _digest((s.question_id, s.value, s.agent, score, s.type))
+        return _digest((s.question_id, _without_none(s.value), s.agent, score, s.type))
 
     fields = {name: value for name, value in item.fields.items() if value is not None}
     metadata = {name: value for name, value in (item.metadata or {}).items() if value is not None}
@@ -55,6 +55,13 @@ def fingerprint(item: Item) -> Fingerprint:
         frozenset(map(suggestion, item.suggestions or ())),
         frozenset(map(_digest, (item.vectors or {}).items())),
     )
+
+
+def _without_none(value: Any) -> Any:
+    """A suggestion's value without what the server adds: a place in a ranking that nobody has given."""
+    if isinstance(value, list):
+        return [{k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item for item in value]
+    return value
 
 
 _to_json = msgspec.json.Encoder(order='sorted').encode  # of numbers of any size, which orjson refuses

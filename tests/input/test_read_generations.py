@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import apache_beam as beam
@@ -126,6 +128,26 @@ def test_bad_files_fail_the_pipeline_by_name_or_are_refused(tmp_path):
         with pytest.raises(InputError, match=rf'{name}\.parquet'), pipeline() as p:
             _ = p | ba.ReadGenerations(str(tmp_path / 'z' / '*.parquet'), COLUMNS)
         bad.unlink()
+
+
+def test_a_pattern_without_a_folder_finds_its_files(tmp_path, monkeypatch):
+    write(tmp_path, rows(2), 2)
+    monkeypatch.chdir(tmp_path)
+    with pipeline() as p:
+        tables = p | ba.ReadGenerations('*.parquet', COLUMNS)
+        assert_that(tables | beam.Map(lambda t: t.num_rows), equal_to([4, 4]))
+
+
+def test_tables_travel_as_arrow_whatever_was_imported_before():
+    """As slices alone: pickled, each would carry the whole table that it was cut from."""
+    code = (
+        'import apache_beam as beam, beam_argilla as ba\n'
+        'tables = beam.Pipeline() | beam.Create([{}]) | ba.FormatGenerations(ba.Columns())\n'
+        'print(type(beam.coders.registry.get_coder(tables.element_type)).__name__)\n'
+        'print(type(beam.coders.registry.get_coder(ba.FailedRecord)).__name__)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ['TableCoder', 'RowCoder']
 
 
 def test_empty_files_and_empty_tables(tmp_path):

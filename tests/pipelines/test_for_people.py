@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from pipelines import options
+from pipelines import messages, options
 from tests.samples import rows, unique
 
 PRISM = shutil.which('prism')
@@ -127,6 +128,26 @@ parquet_to_argilla.command()
         assert re.match(r'an engine says something, Traceback .*ZeroDivisionError: division by zero', done.stderr, re.S)
     else:
         assert (done.returncode, done.stderr) == (0, '')
+
+
+def interrupted(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_known_whatever_beam_makes_of_it():
+    with pytest.raises(BaseException) as raised, beam.Pipeline(runner='FnApiRunner') as p:
+        _ = p | beam.Create([1]) | beam.Map(interrupted)
+    assert messages.is_interrupt(raised.value)
+    assert not messages.is_interrupt(ValueError('KeyboardInterrupt'))
+
+
+def test_a_closed_standard_error_stops_nothing(file):
+    argv = ['--input', file, '--dataset', 'x', '--num_generations', '4', '--dry_run']
+    program = f'{sys.executable} -m pipelines.parquet_to_argilla'
+    env = {name: value for name, value in os.environ.items() if name != 'ARGILLA_API_URL'}
+    done = subprocess.run(['sh', '-c', f'{program} "$@" 2>&-', 'sh', *argv], capture_output=True, text=True, env=env)
+    assert done.returncode == 0
+    assert '30 records would be written' in done.stdout
 
 
 # -- answers at once

@@ -172,6 +172,7 @@ def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
         '--retry_failed', str(tmp_path / 'repaired.jsonl'), '--input', str(good), '--dataset',
         (name2 := unique('program')),
         '--num_generations', '5', '--instruction_id_column', 'instruction_id', '--failed', str(tmp_path / 'third'),
+        '--num_partitions', '1',
     )  # fmt: skip
     assert status == 0
     assert 'NotAFailedRecord 1' in out

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import threading
+import uuid
 
 import apache_beam as beam
 import argilla as rg
 import httpx
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
+from apache_beam.transforms.error_handling import CollectingErrorHandler
 from PIL import Image
 
 import beam_argilla as ba
@@ -158,7 +162,7 @@ def a_record(number: int, **more) -> rg.Record:
             rg.Suggestion('r', 3, score=0.25, agent='judge', type='model'),
             rg.Suggestion('q', 'because'),
             rg.Suggestion('l', 'c'),
-            rg.Suggestion('m', ['x', 'z'], score=[0.5, 0.75]),
+            rg.Suggestion('m', ('x', 'z'), score=[0.5, 0.75]),
             rg.Suggestion('o', ['x', 'z', 'y']),
             rg.Suggestion('s', [{'start': 0, 'end': 4, 'label': 'LOC'}]),
         ],
@@ -226,7 +230,33 @@ def test_a_record_that_cannot_be_sent_is_refused_with_what_it_held(connection):
     (refused,) = failed
     assert (refused.external_id, refused.error) == ('r1', 'NotARecord')
     assert "KeyError: 'role'" in refused.message
-    assert '"nobody":"says"' in refused.data
+    held = json.loads(refused.data)['record']
+    assert held['fields']['c'] == [{'nobody': 'says'}]
+    assert held['vectors'] == {'v': [1.1, 1, -2.5]}
+    assert {s['question'] for s in held['suggestions']} == {'r', 'q', 'l', 'm', 'o', 's'}
+
+
+def test_what_is_there_already_is_not_sent_again_whatever_it_holds(connection):
+    name = unique('unchanged')
+    write(connection, name, [a_record(n) for n in range(3)], EVERYTHING)
+    again, _ = write(connection, name, [a_record(n) for n in range(3)], EVERYTHING, skip_unchanged=True)
+    assert [w.outcome for w in again] == ['unchanged'] * 3
+
+
+def test_records_are_checked_without_a_server_as_they_are_written():
+    answered = a_record(1, responses=[rg.Response('r', 5, user_id=uuid.uuid4())])
+    with pipeline() as p:
+        refused = CollectingErrorHandler()
+        checked = p | beam.Create([a_record(2), answered]) | ba.CheckRecords(EVERYTHING).with_error_handler(refused)
+        refused.close()
+        assert_that(checked | beam.Map(lambda c: c.external_id), equal_to(['r2']))
+        assert_that(refused.output() | 'Why' >> beam.Map(lambda f: f.error), equal_to(['HasResponses']), 'refused')
+
+
+@pytest.mark.parametrize('settings', [{'fields': []}, 5, None], ids=str)
+def test_what_are_no_settings_is_said(settings):
+    with pytest.raises(TypeError, match=r'must be a DatasetSettings or an argilla\.Settings, not a '):
+        ba.CheckRecords(settings)
 
 
 def test_what_is_no_record_ends_the_job_with_what_to_do(connection):
