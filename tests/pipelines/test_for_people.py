@@ -94,7 +94,7 @@ def test_what_is_refused_is_told_in_one_line(run, file, engine):
     assert re.fullmatch(r'error: NullGeneration: The generation is null .*give the program --failed PREFIX\.\n', err)
 
 
-@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('engine', [[], ['--runner=FnApiRunner']], ids=['none named', 'named'])
 def test_a_wrong_key_and_a_dead_server_are_told_before_the_job(run, file, engine):
     status, out, err = run('--input', file, '--dataset', 'x', *engine, ARGILLA_API_KEY='wrong.key')
     assert (status, out) == (2, '')
