@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import sys
 import time
 from collections.abc import Sequence
@@ -82,21 +81,26 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     read = None
     if args.input:
         read = ba.ReadGenerations(args.input, columns, clustered=args.clustered, on_bad_file=args.on_bad_file)
-    types = metadata_types(read.schema) if read else {}
-    if connection is not None and local:
-        look = functools.partial(
-            ba.check_dataset,
+
+    def look(settings: ba.DatasetSettings | None = None) -> ba.Dataset | None:
+        if connection is None or not local:
+            return None
+        return ba.check_dataset(
             args.dataset,
             connection=connection,
             workspace=args.workspace,
+            settings=settings,
             create_workspace=args.create_workspace,
             limit=_CHECK_SECONDS,
         )
-        dataset = look() if read is None else None
-        if dataset is not None:  # what was refused before does not say what type a column had
-            types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata}
-        look(settings=options.task_of(args, types).settings())
+
+    if read is not None:
+        types = metadata_types(read.schema)
+    else:  # what was refused before does not say what type a column had
+        dataset = look()
+        types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata} if dataset else {}
     task = options.task_of(args, types)
+    look(task.settings())
     retry = None
     if args.retry_failed:
         retry = ba.ReadFailed(args.retry_failed, columns, read is not None or args.task == 'text_generation')

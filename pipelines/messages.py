@@ -125,24 +125,25 @@ def _descriptor(file: TextIO) -> int | None:
 def _own_warnings(screen: TextIO) -> logging.Handler:
     """Shows this package's warnings, and those that worker processes send, without what Beam wraps them in."""
 
-    def message(record: logging.LogRecord) -> str | None:
-        if record.name.split('.')[0] == _PACKAGE:
-            return record.getMessage()
+    def is_own(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        record.shown = text
         if record.name != 'apache_beam.runners.portability.local_job_service':
-            return None
+            return record.name.split('.')[0] == _PACKAGE
         from apache_beam.portability.api.beam_fn_api_pb2 import LogEntry
         from google.protobuf import text_format
 
         try:
-            entry = text_format.Parse(record.getMessage().removeprefix('Worker: '), LogEntry())
+            entry = text_format.Parse(text.removeprefix('Worker: '), LogEntry())
         except text_format.ParseError:
-            return None
-        return entry.message if f'{os.sep}{_PACKAGE}{os.sep}' in entry.log_location else None
+            return False
+        record.shown = entry.message
+        return f'{os.sep}{_PACKAGE}{os.sep}' in entry.log_location
 
     handler = logging.StreamHandler(screen)
     handler.setLevel(logging.WARNING)
-    handler.addFilter(lambda record: message(record) is not None)
-    handler.format = lambda record: message(record) or ''  # type: ignore[method-assign]
+    handler.addFilter(is_own)
+    handler.setFormatter(logging.Formatter('%(shown)s'))
     return handler
 
 

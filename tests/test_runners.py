@@ -109,23 +109,31 @@ def test_nothing_is_left_of_a_job_that_failed(tmp_path, spilled):
     assert list(spilled.iterdir()) == []
 
 
-def test_nothing_is_left_by_a_result_that_is_waited_for(tmp_path, spilled):
-    """As engines behind a job server give one."""
+class Result:
+    """Of a job that goes on until it is waited for without a limit, as engines behind a job server give one."""
+
+    def __init__(self, end: str):
+        self.state = PipelineState.RUNNING
+        self._end = end
+
+    def wait_until_finish(self, duration: int | None = None) -> None:
+        if duration is None:
+            self.state = self._end
+        if self.state == PipelineState.FAILED:
+            raise RuntimeError('the job failed')
+
+
+def spilling(end: str) -> tuple[beam.Pipeline, Path]:
+    """A pipeline whose jobs end like that, and where its rows wait."""
     p = beam.Pipeline(runner='FnApiRunner')
-    groups(p, tmp_path, rows(3))
     place = Path(place_to_spill(p))
     place.mkdir()
-    states = [PipelineState.RUNNING]
+    p.runner.run_pipeline = lambda pipeline, options: Result(end)
+    return p, place
 
-    class Result:
-        state = property(lambda self: states[-1])
 
-        def wait_until_finish(self, duration=None):
-            states.append(PipelineState.FAILED if duration is None else PipelineState.RUNNING)
-            if duration is None:
-                raise RuntimeError('the job failed')
-
-    p.runner.run_pipeline = lambda pipeline, options: Result()
+def test_nothing_is_left_by_a_result_that_is_waited_for(spilled):
+    p, place = spilling(PipelineState.FAILED)
     result = p.run()
     result.wait_until_finish(1)
     del p
@@ -137,17 +145,7 @@ def test_nothing_is_left_by_a_result_that_is_waited_for(tmp_path, spilled):
 
 
 def test_a_pipeline_that_is_run_again_while_it_runs_keeps_its_files(spilled):
-    p = beam.Pipeline(runner='FnApiRunner')
-    place = Path(place_to_spill(p))
-    place.mkdir()
-
-    class Result:
-        state = PipelineState.RUNNING
-
-        def wait_until_finish(self):
-            self.state = PipelineState.DONE
-
-    p.runner.run_pipeline = lambda pipeline, options: Result()
+    p, place = spilling(PipelineState.DONE)
     first, second = p.run(), p.run()
     first.wait_until_finish()
     assert place.exists()

@@ -46,22 +46,20 @@ def fingerprint(item: Item) -> Fingerprint:
 
     def suggestion(s: ItemSuggestion) -> bytes:
         score = float(s.score) if isinstance(s.score, int) else s.score  # 1 comes back as 1.0
-        return _digest((s.question_id, _without_none(s.value), s.agent, score, s.type))
+        return _digest((s.question_id, _known(s.value), s.agent, score, s.type))
 
-    fields = {name: value for name, value in item.fields.items() if value is not None}
-    metadata = {name: value for name, value in (item.metadata or {}).items() if value is not None}
     return Fingerprint(
-        _digest((fields, metadata)),
+        _digest((_known(item.fields), _known(item.metadata or {}))),
         frozenset(map(suggestion, item.suggestions or ())),
         frozenset(map(_digest, (item.vectors or {}).items())),
     )
 
 
-def _without_none(value: Any) -> Any:
-    """A suggestion's value without what the server adds: a place in a ranking that nobody has given."""
-    if isinstance(value, list):
-        return [{k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item for item in value]
-    return value
+def _known(value: Any) -> Any:
+    """The names that have a value, also of each item of a list: the server leaves the others out, or adds them."""
+    if isinstance(value, dict):
+        return {name: inner for name, inner in value.items() if inner is not None}
+    return [_known(item) for item in value] if isinstance(value, list) else value
 
 
 _to_json = msgspec.json.Encoder(order='sorted').encode  # of numbers of any size, which orjson refuses

@@ -107,7 +107,7 @@ class _Sender:
             with self._lock:
                 self.error = self.error or e
             self.client.stop()
-            raise self.error from None
+            raise self.error from self.error.__cause__
         finally:
             self.flow.release()
         return report
