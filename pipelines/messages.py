@@ -130,11 +130,11 @@ def _own_warnings(screen: TextIO) -> logging.Handler:
         record.shown = text
         if record.name != 'apache_beam.runners.portability.local_job_service':
             return record.name.split('.')[0] == _PACKAGE
-        from apache_beam.portability.api.beam_fn_api_pb2 import LogEntry
+        from apache_beam.portability.api import beam_fn_api_pb2
         from google.protobuf import text_format
 
         try:
-            entry = text_format.Parse(text.removeprefix('Worker: '), LogEntry())
+            entry = text_format.Parse(text.removeprefix('Worker: '), beam_fn_api_pb2.LogEntry())
         except text_format.ParseError:
             return False
         record.shown = entry.message

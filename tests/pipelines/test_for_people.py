@@ -130,6 +130,25 @@ parquet_to_argilla.command()
         assert (done.returncode, done.stderr) == (0, '')
 
 
+def test_this_packages_warnings_go_on_to_the_person_those_of_worker_processes_as_well():
+    code = """
+import logging
+from pipelines import messages
+messages.quieten()
+import apache_beam
+def worker(message, file):
+    logging.getLogger('apache_beam.runners.portability.local_job_service').warning(
+        f'Worker: severity: WARN message: "{message}" log_location: "/site-packages/{file}:3"')
+with messages.beam_aside():
+    logging.getLogger('beam_argilla.writing.sink').warning('Argilla: %d, sent again', 503)
+    logging.getLogger('apache_beam.runners').warning('not for people')
+    worker('A worker, too', 'beam_argilla/writing/sink.py')
+    worker('not for people', 'apache_beam/runners/worker/sdk_worker.py')
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, 'Argilla: 503, sent again\nA worker, too\n')
+
+
 def interrupted(_: object) -> None:
     raise KeyboardInterrupt
 
