@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     to = p.add_argument_group('where records go')
     options.add_server(to)
     options.add_writing(to)
+    options.add_program(p.add_argument_group('the program itself'))
     return p
 
 
@@ -46,7 +47,7 @@ def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
     except ValueError as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
-    messages.quieten()
+    messages.quieten(args.debug)
     from . import load  # Beam and Arrow, once it is known that there is something to do
 
     return load.load(args, beam_args, aside)
