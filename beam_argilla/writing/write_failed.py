@@ -68,9 +68,8 @@ class WriteFailed(beam.PTransform):
             check_writable(self.prefix)
         keep = not _read_in(p).isdisjoint(shards(self.prefix))
         # A side input is complete before the main input is seen: what is there is removed before anything is written.
-        run = beam.pvalue.AsSingleton(
-            p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, keep))
-        )
+        begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, keep))
+        run = beam.pvalue.AsSingleton(begun)
         written = [
             source
             | f'In one window {i}' >> beam.WindowInto(GlobalWindows())

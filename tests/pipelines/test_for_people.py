@@ -65,7 +65,7 @@ def test_a_job_that_works_says_what_it_did_and_where_it_is_and_nothing_else(run,
     assert out.splitlines()[:4] == [
         'Left out of ' + out.splitlines()[0].removeprefix('Left out of '),
         '14 rows read, 4 groups',
-        '1 suggestions or metadata left out',
+        '1 suggestion or metadata left out',
         '4 records written: 4 created, 0 updated',
     ]
     assert "rating '9' of generations-0 is not one of 1, 2, 3, 4, 5: not suggested" in out.splitlines()[0]

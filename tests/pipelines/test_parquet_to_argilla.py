@@ -153,7 +153,7 @@ def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     left = str(tmp_path / 'second' / 'failed')
     status, out, err = run(*again, '--on_conflict', 'first', '--overflow', 'truncate', '--failed', left)
     assert (status, err) == (0, '')
-    assert '1 records written: 1 created' in out
+    assert '1 record written: 1 created' in out
     assert '1 refused: PartOfGroup 1' in out
     written = records(server, name)
     assert set(written) == {'i0000', 'i0001', 'i0002'}
