@@ -18,7 +18,7 @@ import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.refusing import Collect
 
-from . import messages, options
+from . import messages, options, stopping
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
@@ -46,6 +46,7 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
+    stopping.begin()
     screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
     try:
         try:
@@ -55,7 +56,7 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
         return run(job, p)
     except (KeyboardInterrupt, Exception) as e:
         told = messages.explain(e)
-        if told is None or (args.debug and not isinstance(e, KeyboardInterrupt)):
+        if told is None or (args.debug and told[0] < 128):
             raise
         status, message = told
         print(message, file=screen)

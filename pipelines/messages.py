@@ -14,6 +14,8 @@ from typing import TextIO
 
 from beam_argilla import errors
 
+from . import stopping
+
 
 def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     """What was read, written and refused."""
@@ -75,7 +77,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     trouble of the operating system, and whatever an engine raises with nothing of ours below it.
     """
     if is_interrupt(error):
-        return 130, STOPPED
+        return stopping.status() or 130, STOPPED
     if found := raised_on_purpose(error):
         kind, message = found
         return 1 if issubclass(kind, errors.RefusedError) else 2, f'error: {message}'
@@ -99,6 +101,8 @@ def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] |
 
 def is_interrupt(error: BaseException | None) -> bool:
     """Whether it is Ctrl-C. Where a worker is this process, Beam makes another exception of it."""
+    if stopping.status() is not None:
+        return True
     while error is not None:
         if isinstance(error, KeyboardInterrupt) or str(error).startswith('KeyboardInterrupt [while running'):
             return True

@@ -1,0 +1,81 @@
+"""How a program ends when it is told to: in order, and in any case, with nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Beam's threads may wait for what never comes any more, and Python waits for its threads.
+_PATIENCE_SECONDS = 10.0
+
+
+class _State:
+    """Of this process."""
+
+    kept: set[int] | None = None  # children from before there was something to undo; None: there is nothing yet
+    status: int | None = None
+
+
+def listen() -> None:
+    """Has signals end this process, from now on; those that it was started to ignore, as by nohup or `&`, do not."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def begin() -> None:
+    """From now on, there is something to undo: a signal raises KeyboardInterrupt, and ends the children made since."""
+    _State.kept = set(_descendants())
+
+
+def status() -> int | None:
+    """The exit status that a signal calls for; None if there was none."""
+    return _State.status
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    _State.status = 128 + number
+    if _State.kept is None:  # an exception could be lost in what is being imported
+        os.write(2, b'Stopped.\n')
+        os._exit(_State.status)
+    watchdog = threading.Timer(_PATIENCE_SECONDS, os._exit, [_State.status])
+    watchdog.daemon = True
+    watchdog.start()
+    # Worker processes and job servers end by themselves only if their parent does in order.
+    for child in set(_descendants()) - _State.kept:
+        try:
+            os.kill(child, signal.SIGTERM)
+        except (ProcessLookupError, PermissionError):
+            continue
+    raise KeyboardInterrupt
+
+
+def _descendants() -> list[int]:
+    """The processes that this one has started, and theirs."""
+    children: dict[int, list[int]] = {}
+    for child, parent in _processes():
+        children.setdefault(parent, []).append(child)
+    found = [os.getpid()]
+    for process in found:
+        found += children.get(process, [])
+    return found[1:]
+
+
+def _processes() -> list[tuple[int, int]]:
+    """(process, its parent) of all that are there."""
+    if not Path('/proc/self/stat').exists():  # macOS
+        listed = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True).stdout
+        return [(int(child), int(parent)) for child, parent in map(str.split, listed.splitlines())]
+    found = []
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            _, _, after_name = stat.read_text(encoding='utf-8', errors='replace').rpartition(')')
+        except OSError:  # it has ended
+            continue
+        found.append((int(stat.parent.name), int(after_name.split()[1])))
+    return found
