@@ -85,7 +85,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return None
     if isinstance(error, OSError):
         return 2, f'error: {error}'
-    return 2, f'error: {_last_words(error)} (--debug shows all that was said.)'
+    return 2, f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)'
 
 
 def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] | None:
@@ -124,6 +124,8 @@ def _last_words(error: BaseException) -> str:
     said = details() if callable(details) else str(error)
     lines = [line.strip() for line in (said or '').splitlines() if line.strip()]
     name = type(error).__name__
+    if not lines and 'Timeout' in name:
+        return 'nothing answered in time. Is its job server there, and is --job_endpoint right?'
     return f'{name}: {lines[-1][:_LONGEST]}' if lines else name
 
 

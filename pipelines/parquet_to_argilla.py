@@ -77,7 +77,7 @@ def command() -> None:
     """The program as a process. Ended by a signal, too, it removes its temporary files."""
     stopping.listen()
     try:
-        sys.exit(_run(None, _UNTIL_THE_END))
+        stopping.leave(_run(None, _UNTIL_THE_END))
     except Exception:
         with _UNTIL_THE_END:  # shows what was said
             raise

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Beam's threads may wait for what never comes any more, and Python waits for its threads.
@@ -18,11 +21,13 @@ class _State:
     """Of this process."""
 
     kept: set[int] | None = None  # children from before there was something to undo; None: there is nothing yet
-    status: int | None = None
+    status: int | None = None  # what a signal calls for
+    result: int | None = None  # what the program came to
 
 
 def listen() -> None:
     """Has signals end this process, from now on; those that it was started to ignore, as by nohup or `&`, do not."""
+    atexit.register(_leave)  # the first to be registered is the last to be called
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
@@ -36,6 +41,18 @@ def begin() -> None:
 def status() -> int | None:
     """The exit status that a signal calls for; None if there was none."""
     return _State.status
+
+
+def leave(result: int) -> NoReturn:
+    """Ends this process with the exit status."""
+    _State.result = result
+    sys.exit(result)
+
+
+def _leave() -> None:
+    """What threads of Beam and gRPC do while Python takes itself apart can crash it; all is done by now."""
+    if _State.result is not None:
+        os._exit(_State.result)
 
 
 def _stop(number: int, _: FrameType | None) -> None:

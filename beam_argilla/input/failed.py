@@ -133,6 +133,8 @@ class _Parse(beam.DoFn):
         self._rows: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
     def process(self, line: bytes) -> Iterator[Any]:
+        if not line.strip():  # an editor's
+            return
         Metrics.counter(NAMESPACE, 'read_again').inc()
         try:
             yield from self._parsed(orjson.loads(line))
