@@ -5,10 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-import subprocess
 import sys
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -85,14 +83,17 @@ def _descendants() -> list[int]:
 
 def _processes() -> list[tuple[int, int]]:
     """(process, its parent) of all that are there."""
-    if not Path('/proc/self/stat').exists():  # macOS
+    if not os.path.exists('/proc/self/stat'):  # macOS
+        import subprocess
+
         listed = subprocess.run(['ps', '-A', '-o', 'pid=,ppid='], capture_output=True, text=True).stdout
         return [(int(child), int(parent)) for child, parent in map(str.split, listed.splitlines())]
     found = []
-    for stat in Path('/proc').glob('[0-9]*/stat'):
+    for process in filter(str.isdigit, os.listdir('/proc')):
         try:
-            _, _, after_name = stat.read_text(encoding='utf-8', errors='replace').rpartition(')')
+            with open(f'/proc/{process}/stat', encoding='utf-8', errors='replace') as stat:
+                _, _, after_name = stat.read().rpartition(')')
         except OSError:  # it has ended
             continue
-        found.append((int(stat.parent.name), int(after_name.split()[1])))
+        found.append((int(process), int(after_name.split()[1])))
     return found
