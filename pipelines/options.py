@@ -260,7 +260,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     if args.no_spill and args.spill_location:
         raise ValueError('--no_spill contradicts --spill_location: give one of them')
     if args.overflow == 'truncate' and not (args.failed or args.dry_run):
-        raise ValueError('--overflow truncate cuts generations off, and they have to go somewhere: give --failed as well')
+        raise ValueError(
+            '--overflow truncate cuts generations off, and they have to go somewhere: give --failed as well'
+        )
     headers_of(args)
     columns_of(args)
     policies_of(args, task_of(args, {}))
