@@ -24,7 +24,7 @@ USUAL = {
 }
 # What a wide row may hold a list of, one item per generation.
 PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
-OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
+_OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
 
 
 def columns_to_read(columns: Columns) -> list[str]:
@@ -54,7 +54,7 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
     generation = next((name for name in generation_names(columns) if name in available), generation_names(columns)[0])
     names['generation'] = generation
     wide = generation in available and is_list(schema.field(available.index(generation)).type)
-    for role in OPTIONAL:
+    for role in _OPTIONAL:
         named = getattr(columns, role)
         name = named if named is not None else _usual(schema, role, wide)
         if name is not None:

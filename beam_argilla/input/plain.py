@@ -50,10 +50,11 @@ def _plain(array: pa.Array) -> pa.Array:
     kind, types = array.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
         return _of_extension(array)
-    if types.is_dictionary(kind):  # not dictionary_decode, which knows texts and numbers alone
-        return _plain(array.dictionary.take(array.indices))
+    if types.is_dictionary(kind):  # by hand, both: Arrow decodes not all types
+        return _plain(array.dictionary).take(array.indices)
     if types.is_run_end_encoded(kind):
-        return _plain(pc.run_end_decode(array))
+        runs = np.searchsorted(array.run_ends, np.arange(len(array)) + array.offset, side='right')
+        return _plain(array.values).take(pa.array(runs, pa.int64()))
     if types.is_string(kind) or types.is_string_view(kind):
         return array.cast(TEXT)
     if types.is_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):

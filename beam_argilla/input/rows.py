@@ -11,12 +11,20 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
-from beam_argilla.input.layouts import OPTIONAL, PER_GENERATION, USUAL, can_mean, expected, no_such_columns
+from beam_argilla.input.layouts import PER_GENERATION, USUAL, can_mean, expected, no_such_columns
 from beam_argilla.input.tables import MEANING, Formatted, from_cells
-from beam_argilla.input.values import as_list, as_mapping, as_text, cell, is_missing, json_text
+from beam_argilla.input.values import as_list, as_mapping, as_text, cell, common_text, is_missing, json_text
 
 Row = Mapping[str, Any]
+Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
+_ONE_VALUE = (str, int, float, bool, type(None))  # as most are
 _TEXTS = ('instruction', 'generation', 'rationale')  # which no other thing is made into
+# Roles for which the commonest types need no closer look.
+_COMMON = {
+    str: (*_TEXTS, 'instruction_id', 'model_name', 'agent', 'rating'),
+    int: ('instruction_id', 'model_name', 'agent', 'rating'),
+    float: ('model_name', 'agent', 'rating'),
+}
 _ERRORS = {
     **dict.fromkeys(_TEXTS, 'NotText'),
     'instruction_id': 'NotAnId',
@@ -43,19 +51,21 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table]
     Raises:
         InputError: an element is no row.
     """
+    candidates = {role: _candidates(role, columns) for role in MEANING}
     failed: list[FailedRecord] = []
     layouts: dict[bool, list[tuple[Row, dict[str, Any]]]] = {}
     for element in elements:
         row = _as_row(element)
-        wide = _is_wide(row, columns)
+        wide = _is_wide(row, candidates)
         try:
-            cells = _cells(row, columns, wide)
+            cells = _cells(row, candidates, wide)
+            cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
         except _Unusable as e:
             error, message = e.args
             failed.append(failed_rows([row], 'format', error, message, key='input'))
         else:
             layouts.setdefault(wide, []).append((row, cells))
-    formatted = [_formatted(rows, columns, wide) for wide, rows in layouts.items()]
+    formatted = [_formatted(rows, candidates, wide) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
 
@@ -76,24 +86,24 @@ def not_rows(kind: type) -> str:
     )
 
 
-def _is_wide(row: Row, columns: Columns) -> bool:
+def _is_wide(row: Row, candidates: Candidates) -> bool:
     """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
     return any(
-        as_list(row.get(name)) is not None
+        as_list(row[name]) is not None
         for role in PER_GENERATION
-        for name in _candidates(role, columns)
-        if name in row and type(row[name]) is not str
+        for name in candidates[role]
+        if name in row and type(row[name]) not in _ONE_VALUE
     )
 
 
 def _candidates(role: str, columns: Columns) -> tuple[str, ...]:
+    """The columns that may play the role."""
     named = getattr(columns, role)
     return (named,) if named is not None else USUAL.get(role, ())
 
 
-def _name(role: str, row: Row, columns: Columns, wide: bool) -> str | None:
+def _name(role: str, row: Row, names: tuple[str, ...], wide: bool) -> str | None:
     """The column that plays the role in this row; None if none does."""
-    names = _candidates(role, columns)
     if len(names) < 2:
         return names[0] if names else None
     if role == 'generation':
@@ -108,22 +118,20 @@ def _is_absent(row: Row, name: str) -> bool:
     return name not in row or is_missing(row[name])
 
 
-def _cells(row: Row, columns: Columns, wide: bool) -> dict[str, Any]:
+def _cells(row: Row, candidates: Candidates, wide: bool) -> dict[str, Any]:
     """Role → what a canonical column (or a list for it) is made of."""
-    needed = {'instruction': (columns.instruction,), 'generation': _candidates('generation', columns)}
+    needed = {role: candidates[role] for role in ('instruction', 'generation')}
     missing = [(role, names[0]) for role, names in needed.items() if not any(name in row for name in names)]
     if missing:
         error = 'EmptyInstruction' if missing[0][0] == 'instruction' else 'NullGeneration'
         raise _Unusable(error, no_such_columns(missing, [str(name) for name in row]))
     cells: dict[str, Any] = {}
-    for role in ('instruction', 'generation', *OPTIONAL):
-        name = _name(role, row, columns, wide)
+    for role, names in candidates.items():
+        name = _name(role, row, names, wide)
         if name is not None and not (wide and role == 'position'):
             listed = wide and role in PER_GENERATION
             value = row.get(name)
             cells[role] = _items(role, name, value, cells) if listed else _cell(role, name, value)
-    for name in columns.metadata:
-        cells[METADATA_PREFIX + name] = _metadata(name, row.get(name))
     return cells
 
 
@@ -140,8 +148,11 @@ def _items(role: str, name: str, value: Any, cells: Row) -> list[Any] | None:
 
 def _cell(role: str, name: str, value: Any) -> Any:
     """The text (or position) of one value."""
-    if value is None or (type(value) is str and role != 'position'):
-        return _encodable(value)
+    if value is None or (role == 'position' and type(value) is int and abs(value) < 2**63):
+        return value
+    text = common_text(value) if role in _COMMON.get(type(value), ()) else None
+    if text is not None:
+        return _encodable(text)
     if is_missing(value):
         return None
     if role in _TEXTS and not isinstance(value, (str, bytes, bytearray, memoryview, pa.Scalar)):
@@ -171,8 +182,9 @@ def _metadata(name: str, value: Any) -> list[str | None] | None:
 
 
 def _metadata_text(name: str, value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return _encodable(value)
+    text = common_text(value)
+    if text is not None:
+        return _encodable(text)
     if is_missing(value):
         return None
     nested = as_mapping(value) or as_list(value)
@@ -201,12 +213,12 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], columns: Columns, wide: bool) -> Formatted:
+def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, wide: bool) -> Formatted:
     """Rows of one layout."""
     first = rows[0][0]
     roles = list(dict.fromkeys(role for _, cells in rows for role in cells))
     arrays = {role: pa.array([cells.get(role) for _, cells in rows], _type(role, wide)) for role in roles}
-    names = {role: _name(role, first, columns, wide) or role for role in roles if role in MEANING}
+    names = {role: _name(role, first, candidates[role], wide) or role for role in roles if role in MEANING}
     return from_cells(arrays, names, lambda indexes: [rows[i][0] for i in indexes])
 
 

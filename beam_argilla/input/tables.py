@@ -72,7 +72,11 @@ def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
     cells = _cells(table, names)
     cells |= {METADATA_PREFIX + name: plain(table.column(name)) for name in columns.metadata}
     used = table.select(_indexes(table, [*names.values(), *columns.metadata]))
-    return from_cells(cells, names, lambda indexes: rows(used.take(pa.array(indexes)), nulls=True))
+
+    def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
+        return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
+
+    return from_cells(cells, names, as_given)
 
 
 def from_cells(cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven) -> Formatted:

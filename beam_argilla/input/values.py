@@ -87,14 +87,12 @@ def as_text_or_null(array: pa.Array) -> Meaning:
 def as_id(array: pa.Array) -> Meaning:
     """The text of each cell. A number must be whole, and one that its type can tell from the next."""
     text, problems = as_text(array)
+    vague: np.ndarray = np.zeros(len(array), bool)
     if pa.types.is_floating(array.type):
-        numbers = array.to_numpy(zero_copy_only=False)
-        vague = ~(_is_whole(array) | np.isnan(numbers))
-        return Meaning(text, [*problems, Problem('NotAnId', _NO_ID, vague)]) if vague.any() else Meaning(text, problems)
-    if pa.types.is_decimal(array.type):
+        vague = ~(_is_whole(array) | np.isnan(array.to_numpy(zero_copy_only=False)))
+    elif pa.types.is_decimal(array.type):
         vague = pc.match_substring(text, '.').fill_null(False).to_numpy(zero_copy_only=False)
-        return Meaning(text, [*problems, Problem('NotAnId', _NO_ID, vague)])
-    return Meaning(text, problems)
+    return Meaning(text, [*problems, Problem('NotAnId', _NO_ID, vague)] if vague.any() else problems)
 
 
 _NO_ID = (
@@ -113,23 +111,21 @@ def as_rating(array: pa.Array) -> Meaning:
 
 def as_position(array: pa.Array) -> Meaning:
     """Whole numbers of any type as int64."""
+    if pa.types.is_signed_integer(array.type):
+        return Meaning(array.cast(pa.int64()))
     text, problems = as_text(array)
-    positions = [_position(t) for t in text.to_pylist()] if not pa.types.is_integer(array.type) else array
-    try:
-        values = pa.array(positions, pa.int64()) if isinstance(positions, list) else positions.cast(pa.int64())
-    except (pa.ArrowInvalid, OverflowError):
-        values = pa.array([_position(t) for t in text.to_pylist()], pa.int64())
-    lost = (values.is_null().to_numpy(zero_copy_only=False)) & text.is_valid().to_numpy(zero_copy_only=False)
+    values = pa.array([_position(t) for t in text.to_pylist()], pa.int64())
+    lost = pc.and_(values.is_null(), text.is_valid()).to_numpy(zero_copy_only=False)
     message = 'The {role} is not a whole number of 64 bits (column {column!r})'
     return Meaning(values, [*problems, Problem('NotAPosition', message, lost)] if lost.any() else problems)
 
 
 def _position(text: str | None) -> int | None:
     try:
-        number = int(text) if text is not None else None
+        number = int(text or '')
     except ValueError:
         return None
-    return number if number is None or -(2**63) <= number < 2**63 else None
+    return number if -(2**63) <= number < 2**63 else None
 
 
 def as_metadata(array: pa.Array) -> Meaning:
@@ -248,6 +244,18 @@ def cell(value: Any) -> pa.Array:
         if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
             raise TypeError(f'a {type(value).__name__}') from None
         return pa.array([str(value)], TEXT)
+
+
+def common_text(value: Any) -> str | None:
+    """The text of the commonest kinds of value at once, the same that `as_text` makes of a `cell`; None for others."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is int and -(2**63) <= value < 2**63:
+        return str(value)
+    if kind is float and value.is_integer() and abs(value) <= 2.0**53:
+        return str(int(value))
+    return repr(value) if kind is float and 1e-4 <= abs(value) < 1e15 else None
 
 
 def json_text(value: Any) -> str:
