@@ -55,7 +55,7 @@ def matching_files(patterns: Sequence[str]) -> list[Any]:
     for pattern in patterns:
         for file in _files_of(pattern):
             files.setdefault(os.path.normpath(file.path) if '://' not in file.path else file.path, file)
-    return list(files.values())
+    return sorted(files.values(), key=lambda file: file.path)
 
 
 def _files_of(pattern: str) -> list[Any]:
