@@ -23,11 +23,12 @@ _MAX_BATCH_ROWS = 1 << 13  # dictionary-encoded, many rows of a long prompt look
 
 
 class RowGroups(NamedTuple):
-    """A part of a file."""
+    """A part of a file: of its row groups, those from `first` to before `end`, of which `row` is the first row."""
 
     path: str
     first: int
     end: int
+    row: int = 0
 
 
 def schema_of(parquet: pq.ParquetFile, path: str) -> pa.Schema:

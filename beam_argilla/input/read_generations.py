@@ -22,7 +22,7 @@ from beam_argilla.input.layouts import columns_to_read
 from beam_argilla.input.matching import matching_files, patterns_of
 from beam_argilla.input.parquet import RowGroups, batches, parquet_file
 from beam_argilla.input.schemas import look
-from beam_argilla.input.tables import instruction_ids, to_canonical
+from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
@@ -129,17 +129,19 @@ class _Split(beam.DoFn):
         FileSystems.report_source_lineage(path)
         try:
             with parquet_file(path) as opened:
-                sizes = [opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups)]
+                groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
+                sizes = [(group.total_byte_size, group.num_rows) for group in groups]
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
             return
-        first, size = 0, 0
-        for index, row_group in enumerate(sizes):
-            size += row_group
+        first = size = row = num_rows = 0
+        for index, (group_bytes, group_rows) in enumerate(sizes):
+            size += group_bytes
+            num_rows += group_rows
             last = index == len(sizes) - 1
             if last or (size >= parquet.SPLIT_BYTES and not self._clustered):
-                yield RowGroups(path, first, index + 1)
-                first, size = index + 1, 0
+                yield RowGroups(path, first, index + 1, row)
+                first, size, row, num_rows = index + 1, 0, row + num_rows, 0
 
 
 class _Read(beam.DoFn):
@@ -162,13 +164,14 @@ class _Read(beam.DoFn):
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
 
-    def _canonical(self, path: str, first: int, end: int) -> Iterator[Any]:
+    def _canonical(self, path: str, first: int, end: int, row: int) -> Iterator[Any]:
         for table in batches(path, first, end, columns_to_read(self._columns)):
             Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
             try:
-                formatted = to_canonical(table, self._columns)
+                formatted = to_canonical(table, self._columns, Origin(path, row))
             except InputError as e:
                 raise InputError(f'{path}: {e}') from e
+            row += table.num_rows
             yield from map(refuse, formatted.failed)
             # Encoded, 10,000 rows of one long prompt are small; decoded, they are not.
             step = max(1, int(formatted.table.num_rows * parquet.BATCH_BYTES / max(formatted.table.nbytes, 1)))
@@ -187,7 +190,7 @@ class _ReadIds(beam.DoFn):
     def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
         last = None
         try:
-            for table in batches(*row_groups, [self._columns.instruction_id or self._columns.instruction]):
+            for table in batches(*row_groups[:3], [self._columns.instruction_id or self._columns.instruction]):
                 ids = instruction_ids(table, self._columns)
                 if self._clustered:
                     runs = ids.take(pa.array(run_starts(ids))).to_pylist()

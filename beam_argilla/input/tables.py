@@ -58,12 +58,20 @@ MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
 AsGiven = Callable[[np.ndarray], Sequence[Any]]
 
 
-def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
+class Origin(NamedTuple):
+    """Where a table was read from: a file, and which of its rows the table's first one is."""
+
+    source: str
+    row: int
+
+
+def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None) -> Formatted:
     """Converts one table of the user's.
 
     Args:
         table: any chunking, and any of Arrow's ways to hold the same (see `plain`).
         columns: what the columns are called.
+        origin: told of what is refused.
 
     Raises:
         InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
@@ -76,18 +84,21 @@ def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
     def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
         return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
 
-    return from_cells(cells, names, as_given)
+    return from_cells(cells, names, as_given, origin)
 
 
-def from_cells(cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven) -> Formatted:
+def from_cells(
+    cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven, origin: Origin | None = None
+) -> Formatted:
     """Converts columns that are known by their roles.
 
     Args:
         cells: role, or prefixed name of metadata, → plain array; lists of generations make the rows wide.
         names: role → what the column is called, for messages.
         as_given: see `AsGiven`.
+        origin: told of what is refused.
     """
-    num_rows = len(cells['generation'])
+    all_rows = np.arange(len(cells['generation']))
     wide = is_list(cells['generation'].type)
     lists = {role: cells.pop(role) for role in PER_GENERATION if wide and role in cells and is_list(cells[role].type)}
     if wide:
@@ -98,7 +109,7 @@ def from_cells(cells: dict[str, pa.Array], names: Mapping[str, str], as_given: A
     problems += _row_problems(out, names)
     if wide:
         problems += list_problems(lists, names)
-    refused, failed = _refusals(problems, num_rows, as_given, 'input', out)
+    refused, failed = _refusals(problems, all_rows, as_given, 'input', out, origin)
     if not wide:
         return Formatted(_canonical(out, ~refused), failed)
     exploded = explode(lists, np.flatnonzero(~refused))
@@ -108,7 +119,9 @@ def from_cells(cells: dict[str, pa.Array], names: Mapping[str, str], as_given: A
     long = {**{role: array.take(parents) for role, array in out.items()}, **items, 'position': exploded.positions}
     everything = _canonical(long, np.ones(len(parents), bool))
     # An item is no row of the input, so it is reported in canonical form.
-    refused, more = _refusals(problems, len(parents), lambda i: rows(everything.take(pa.array(i))), 'rows', long)
+    refused, more = _refusals(
+        problems, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
+    )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
     return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
 
@@ -189,13 +202,14 @@ def _is_empty(array: pa.Array) -> np.ndarray:
 
 def _refusals(
     problems: Sequence[Problem],
-    num_rows: int,
+    parents: np.ndarray,
     shown: AsGiven,
     key: str,
     out: Mapping[str, pa.Array],
+    origin: Origin | None,
 ) -> tuple[np.ndarray, list[FailedRecord]]:
     """A mask of the refused, and each of them with the first thing that is wrong with it."""
-    refused: np.ndarray = np.zeros(num_rows, bool)
+    refused: np.ndarray = np.zeros(len(parents), bool)
     failed: list[FailedRecord] = []
     for problem in problems:
         chosen = np.flatnonzero(problem.mask & ~refused)
@@ -203,7 +217,10 @@ def _refusals(
             refused[chosen] = True
             for index, row in zip(chosen, shown(chosen), strict=True):
                 group = out['instruction_id'][int(index)].as_py()
-                failed.append(failed_rows([row], 'format', problem.error, problem.message, group, key))
+                record = failed_rows([row], 'format', problem.error, problem.message, group, key)
+                if origin is not None:
+                    record = record._replace(source=origin.source, row=origin.row + int(parents[index]))
+                failed.append(record)
     return refused, failed
 
 

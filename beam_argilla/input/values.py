@@ -255,7 +255,7 @@ def common_text(value: Any) -> str | None:
         return str(value)
     if kind is float and value.is_integer() and abs(value) <= 2.0**53:
         return str(int(value))
-    return repr(value) if kind is float and 1e-4 <= abs(value) < 1e15 else None
+    return repr(value) if kind is float and 1e-4 <= abs(value) < 1e10 else None
 
 
 def json_text(value: Any) -> str:
