@@ -117,13 +117,14 @@ class Retries:
             except TransientError as e:
                 now = time.monotonic()
                 streak.add(e)
-                if self._is_refusal(streak):
-                    message = f'{e} ({streak.length} times in a row)' if streak.length > 1 else str(e)
-                    raise (GatewayError if e.foreign else RejectedBatchError)(message, e.status) from e
                 if e.status is not None:
                     self._limit = self._policy.limit
                 wait = max(delay, e.retry_after or 0.0)
-                if now - started + wait > self._limit:
+                over = now - started + wait > self._limit
+                if self._is_refusal(streak, over):
+                    message = f'{e} ({streak.length} times in a row)' if streak.length > 1 else str(e)
+                    raise (GatewayError if e.foreign else RejectedBatchError)(message, e.status) from e
+                if over:
                     raise ServerUnavailableError(
                         f'{self._server} gave no usable answer for {now - started:.0f} seconds. Is the server running, '
                         f'and is the address right? The last failure: {e}'
@@ -149,18 +150,22 @@ class Retries:
             self._told = True
             _LOGGER.warning('Waiting for %s, for up to %.0f seconds: %s', self._server, self._limit, failure)
 
-    def _is_refusal(self, streak: _Streak) -> bool:
-        """Whether the failures are due to the request itself rather than to passing trouble."""
+    def _is_refusal(self, streak: _Streak, over: bool) -> bool:
+        """Whether the failures are due to the request itself rather than to passing trouble.
+
+        Args:
+            over: it cannot be tried again.
+        """
         match streak.verdict:
             case Verdict.FAILING if streak.batch and streak.length >= _SAME_BATCH:
                 if streak.batch > 1 or self._last_batch > streak.started:
                     return True
                 return streak.length >= _SAME_RECORD and self._is_well()
             case Verdict.BLOCKED:
-                return streak.batch > 1 or streak.length > 1
+                return streak.batch > 1 or streak.length > 1 or over
+            case Verdict.ODD if streak.first:
+                return not streak.waking and (streak.length >= _SAME_BATCH or over)
             case Verdict.ODD if streak.length >= _SAME_BATCH:
-                if streak.first:
-                    return not streak.waking
                 # An outage may have ended between the failure and the question.
                 was_well, streak.is_well = streak.is_well, self._is_well()
                 return was_well and streak.is_well
