@@ -21,8 +21,6 @@ from . import messages, options
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
-# How long to wait for a server before the job starts; while it runs, `RetryPolicy` is patient.
-_CHECK_SECONDS = 10.0
 _SHOWN = 10  # warnings and refusals
 
 
@@ -90,7 +88,7 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
             workspace=args.workspace,
             settings=settings,
             create_workspace=args.create_workspace,
-            limit=_CHECK_SECONDS,
+            retry=options.retry_of(args),
         )
 
     if read is not None:
@@ -146,6 +144,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             suggestions=args.suggestions,
             skip_unchanged=args.skip_unchanged,
             max_parallelism=args.max_parallelism,
+            retry=options.retry_of(args),
             distinct=False,  # grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
@@ -182,6 +181,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     if refused and args.failed:
         print(f'What was refused, and why: {args.failed}-*.jsonl')
     if job.connection is not None and job.local and not args.dry_run:
-        found = ba.check_dataset(args.dataset, connection=job.connection, workspace=args.workspace)
+        found = ba.check_dataset(
+            args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
+        )
         print(f'The dataset: {found.url if found else "gone"}')
     return 1 if refused and not args.failed else 0

@@ -162,6 +162,14 @@ def add_server(group: Group) -> None:
     group.add_argument(
         '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
     )
+    group.add_argument('--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts')
+    group.add_argument(
+        '--retry_seconds',
+        type=positive,
+        default=600,
+        metavar='N',
+        help='how long to wait for a server that wakes up, is overloaded or lost (%(default)s)',
+    )
 
 
 def add_writing(group: Group) -> None:
@@ -199,7 +207,14 @@ def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection | None:
 
     headers = {name: ba.EnvironmentSecret(variable) for name, variable in headers_of(args).items()}
     secret = Secret.parse_secret_option(args.api_key_secret) if args.api_key_secret else None
-    return ba.ArgillaConnection(args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers)
+    return ba.ArgillaConnection(
+        args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers, ca_file=args.ca_file
+    )
+
+
+def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
+    """How long to wait for the server."""
+    return ba.RetryPolicy(limit=args.retry_seconds)
 
 
 # -- the command line as a whole

@@ -11,8 +11,12 @@ def checked_url(api_url: str) -> str:
     Raises:
         ValueError: it is no http(s) URL, or holds a password.
     """
-    parts = urlsplit(api_url)
-    if parts.scheme not in ('http', 'https') or not parts.hostname:
+    try:
+        parts = urlsplit(api_url)
+        is_address = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0 and api_url.isprintable()
+    except ValueError:  # a port that is no number, an IPv6 address without its bracket
+        is_address = False
+    if not is_address:
         raise ValueError(f'api_url={api_url!r}: give the address of a server, such as http://localhost:6900')
     if parts.username or parts.password:
         raise ValueError('api_url has a user name or password in it; give them with headers instead')

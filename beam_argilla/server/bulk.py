@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from beam_argilla.errors import RequestError
 from beam_argilla.server.client import Client
 from beam_argilla.server.retries import Attempt, ignore
 
@@ -96,6 +98,7 @@ def upsert(
     Raises:
         InvalidRecordsError: the server refused some of them, and says which. Nothing was written.
         RejectedBatchError: the server refused the batch, or keeps failing on it, and does not say why.
+        GatewayError: something in between refused the request; see `check_open`.
         JobError: no request can succeed.
     """
     started = time.monotonic()
@@ -114,18 +117,28 @@ def upsert(
     return [Upserted(r.id, r.inserted_at >= threshold, suggestions(r)) for r in answer.content.items]
 
 
+def check_open(client: Client, dataset_id: str) -> None:
+    """Whether requests that write records get through to Argilla at all, whatever they hold. Writes nothing.
+
+    Raises:
+        GatewayError: they do not.
+    """
+    with contextlib.suppress(RequestError):  # Argilla itself refuses a request without any record
+        client.request('PUT', f'/datasets/{dataset_id}/records/bulk', content=b'{"items":[]}')
+
+
 def delete_suggestions(
     client: Client, record_id: str, suggestion_ids: Sequence[str], observe: Callable[[Attempt], None] = ignore
 ) -> None:
     """Removes suggestions of a record; those that are gone already do not matter."""
     for start in range(0, len(suggestion_ids), _MAX_DELETED):
         ids = ','.join(suggestion_ids[start : start + _MAX_DELETED])
-        client.request('DELETE', f'/records/{record_id}/suggestions', observe, params={'ids': ids})
+        client.request('DELETE', f'/records/{record_id}/suggestions', observe, decode=None, params={'ids': ids})
 
 
 def count_records(client: Client, dataset_id: str) -> int:
     """How many records the dataset holds."""
-    return client.json('GET', f'/datasets/{dataset_id}/records', params={'limit': 1})['total']
+    return client.json('GET', f'/datasets/{dataset_id}/records', 'total', params={'limit': 1})['total']
 
 
 def list_records(client: Client, dataset_id: str, offset: int, limit: int, with_vectors: bool = False) -> list[Item]:

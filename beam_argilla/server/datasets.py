@@ -12,6 +12,7 @@ import orjson
 from beam_argilla.errors import (
     DatasetDiffersError,
     DatasetNotFoundError,
+    GatewayError,
     NotArgillaError,
     PermissionDeniedError,
     RejectedBatchError,
@@ -51,6 +52,7 @@ def check_dataset(
     settings: Any = None,
     create_workspace: bool = False,
     limit: float = 10.0,
+    retry: RetryPolicy | None = None,
 ) -> Dataset | None:
     """Looks at the server before a job starts, so that a mistake is told at once. Changes nothing.
 
@@ -60,14 +62,19 @@ def check_dataset(
         workspace: the dataset's.
         settings: what the job will write for (`DatasetSettings`, or an `argilla.Settings`). None: anything.
         create_workspace: the workspace need not exist, since the job will make it.
-        limit: seconds that the server may take until it answers.
+        limit: seconds after which a server is given up of which nothing is heard: where nothing listens, or nobody
+            knows the name.
+        retry: how long a server is waited for that answers, but is not ready: one that wakes up, or is overloaded. What
+            it is waiting for is said once, as a warning of the logger ``beam_argilla``.
 
     Returns:
         The dataset as it is now; None if it does not exist yet, or is a draft.
 
     Raises:
         NotArgillaError: no Argilla server of a supported version answers there.
-        ServerUnavailableError: nothing answers within the limit.
+        ServerUnavailableError: nothing answers within the limit, or the server is not ready in time.
+        CertificateError: the server's certificate is not trusted.
+        GatewayError: something between here and the server refuses the requests.
         AuthenticationError: the key is wrong.
         WorkspaceNotFoundError: there is no such workspace, and it shall not be created.
         DatasetDiffersError: the dataset would lose or refuse records made for `settings`.
@@ -77,7 +84,7 @@ def check_dataset(
         >>> found = ba.check_dataset('ultrafeedback', connection=connection, settings=task.settings())
         >>> print(found.url if found else 'The job will create it.')
     """
-    with Client(connection, RetryPolicy(limit=limit)) as client:
+    with Client(connection, retry, silence=limit) as client:
         check_server(client)
         found = find_dataset(client, dataset, workspace, create_workspace)
     if found is not None and settings is not None:
@@ -94,17 +101,20 @@ def check_server(client: Client) -> str:
         ServerUnavailableError: nothing answers within the time limit.
     """
     try:
-        version = client.json('GET', '/version').get('version')
-        version = version if isinstance(version, str) else ''
-    except (RejectedBatchError, AttributeError) as e:
-        raise NotArgillaError(f'{client.url} is not an Argilla server: {e}') from e
+        version = client.json('GET', '/version', 'version', first=True)['version']
+    except (GatewayError, RejectedBatchError) as e:
+        raise NotArgillaError(
+            f'{client.url} is not an Argilla server. {e} Is it the address of the server itself (for a Hugging Face '
+            'Space: https://OWNER-SPACE.hf.space)? A private Space also needs the header Authorization.'
+        ) from e
+    version = version if isinstance(version, str) else ''
     number = tuple(int(n) for n in re.findall(r'\d+', version)[:2])
     if not OLDEST <= number < TOO_NEW:
         oldest = '.'.join(map(str, OLDEST))
         raise NotArgillaError(
             f'{client.url} is Argilla {version or "of unknown version"}; versions {oldest} up to 3.0 are supported.'
         )
-    return client.json('GET', '/me')['username']
+    return client.json('GET', '/me', 'username')['username']
 
 
 def find_dataset(client: Client, name: str, workspace: str, create_workspace: bool = False) -> Dataset | None:
@@ -162,16 +172,16 @@ def ensure_dataset(
 def read_dataset(client: Client, dataset_id: str) -> Dataset:
     """The dataset as it is now."""
     path = f'/datasets/{dataset_id}'
-    head = client.json('GET', path)
-    questions = client.json('GET', f'{path}/questions')['items']
+    head = client.json('GET', path, 'allow_extra_metadata')
+    questions = client.json('GET', f'{path}/questions', 'items')['items']
     settings = DatasetSettings(
-        fields=client.json('GET', f'{path}/fields')['items'],
+        fields=client.json('GET', f'{path}/fields', 'items')['items'],
         questions=questions,
-        metadata=client.json('GET', f'/me{path}/metadata-properties')['items'],
+        metadata=client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
         guidelines=head.get('guidelines') or None,
         min_submitted=(head.get('distribution') or {}).get('min_submitted', 1),
         allow_extra_metadata=head['allow_extra_metadata'],
-        vectors=client.json('GET', f'{path}/vectors-settings')['items'],
+        vectors=client.json('GET', f'{path}/vectors-settings', 'items')['items'],
     )
     url = f'{client.url}/dataset/{quote(dataset_id)}/annotation-mode'
     return Dataset(dataset_id, url, settings, {q['name']: q['id'] for q in questions})
@@ -191,7 +201,7 @@ def check_differences(name: str, workspace: str, settings: DatasetSettings | Non
 
 def _workspace_id(client: Client, name: str, create: bool, may_lack: bool = False) -> str:
     def listed() -> dict[str, str]:
-        return {w['name']: w['id'] for w in client.json('GET', '/me/workspaces')['items']}
+        return {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', 'items')['items']}
 
     workspaces = listed()
     if name not in workspaces and create:
@@ -208,7 +218,7 @@ def _workspace_id(client: Client, name: str, create: bool, may_lack: bool = Fals
 
 def _find(client: Client, name: str, workspace_id: str) -> dict[str, Any] | None:
     params = {'workspace_id': workspace_id, 'name': name}
-    items = client.json('GET', '/me/datasets', params=params)['items']
+    items = client.json('GET', '/me/datasets', 'items', params=params)['items']
     return next((d for d in items if d['name'] == name), None)
 
 
@@ -216,10 +226,10 @@ def _complete(client: Client, dataset_id: str, settings: DatasetSettings) -> Non
     """Gives a draft what it lacks and publishes it. Another worker may be doing the same."""
     path = f'/datasets/{dataset_id}'
     existing = {
-        'fields': client.json('GET', f'{path}/fields')['items'],
-        'questions': client.json('GET', f'{path}/questions')['items'],
-        'metadata-properties': client.json('GET', f'/me{path}/metadata-properties')['items'],
-        'vectors-settings': client.json('GET', f'{path}/vectors-settings')['items'],
+        'fields': client.json('GET', f'{path}/fields', 'items')['items'],
+        'questions': client.json('GET', f'{path}/questions', 'items')['items'],
+        'metadata-properties': client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
+        'vectors-settings': client.json('GET', f'{path}/vectors-settings', 'items')['items'],
     }
     wanted = {
         'fields': settings.fields,
@@ -233,16 +243,16 @@ def _complete(client: Client, dataset_id: str, settings: DatasetSettings) -> Non
             if prop['name'] not in names:
                 _create(client, f'{path}/{kind}', prop)
     try:
-        client.json('PUT', f'{path}/publish')
+        client.json('PUT', f'{path}/publish', 'id')
     except RejectedBatchError:
-        if client.json('GET', path)['status'] != 'ready':  # else another worker was first
+        if client.json('GET', path, 'status')['status'] != 'ready':  # else another worker was first
             raise
 
 
 def _create(client: Client, path: str, body: Mapping[str, Any]) -> None:
     """POST. That it is there already is fine: another worker made it, or an answer was lost."""
     try:
-        client.json('POST', path, content=orjson.dumps(body))
+        client.json('POST', path, 'id', content=orjson.dumps(body))
     except RejectedBatchError as e:
         published = 'published dataset' in str(e)
         if e.status != 409 and not published:

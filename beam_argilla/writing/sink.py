@@ -23,15 +23,15 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.errors import (
     DatasetDiffersError,
+    GatewayError,
     InvalidRecordError,
     InvalidRecordsError,
     RejectedBatchError,
-    RequestError,
 )
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
-from beam_argilla.server.bulk import MAX_ITEMS, Upserted, delete_suggestions, upsert
+from beam_argilla.server.bulk import MAX_ITEMS, Upserted, check_open, delete_suggestions, upsert
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, read_dataset
@@ -47,6 +47,7 @@ _LOGGER = logging.getLogger(__name__)
 _MOST_IDS = 50_000
 _SECONDS_BETWEEN_WARNINGS = 30.0
 _SECONDS_BETWEEN_LOOKS = 5.0  # at the dataset, where many records are refused one after the other
+_MOST_BLOCKED = 10  # records before any has got through
 
 
 class Bounds(NamedTuple):
@@ -86,6 +87,8 @@ class _Sender:
         self.error: BaseException | None = None  # the first that ends the job
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
         self._warned = self._looked = float('-inf')
+        self._wrote = False
+        self._blocked = 0  # records that something in between refused before any got through
         self._lock = threading.Lock()
 
     def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
@@ -140,18 +143,28 @@ class _Sender:
             self._write_batch(dataset, rest, replace, report)
         except RejectedBatchError as e:
             self._halve(dataset, batch, replace, report, e)
+        except GatewayError as e:
+            self._check_open(dataset, len(batch), e)
+            self._halve(dataset, batch, replace, report, e)
         else:
+            self._wrote = True
             if replace:
                 for pending, upserted in zip(batch, written, strict=True):
                     self._delete_stale(dataset, pending.record, upserted)
             report.outcomes += zip(batch, written, strict=True)
 
     def _halve(
-        self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report, error: RequestError
+        self,
+        dataset: Dataset,
+        batch: Sequence[_Pending],
+        replace: bool,
+        report: _Report,
+        error: RejectedBatchError | InvalidRecordsError | GatewayError,
     ) -> None:
         """Which record it is, or whether they are too many, only trying can tell."""
         if len(batch) == 1:
-            report.outcomes.append((batch[0], ('Rejected', str(error), error.status)))
+            name = 'Blocked' if isinstance(error, GatewayError) else 'Rejected'
+            report.outcomes.append((batch[0], (name, str(error), error.status)))
             return
         half = len(batch) // 2
         self._write_batch(dataset, batch[:half], replace, report)
@@ -161,6 +174,19 @@ class _Sender:
         sent = {dataset.question_ids[s.question] for s in record.suggestions}
         stale = [id for question, id in (upserted.suggestions or {}).items() if question not in sent]
         delete_suggestions(self.client, upserted.record_id, stale)
+
+    def _check_open(self, dataset: Dataset, records: int, error: GatewayError) -> None:
+        """That something in between refuses records for what is in them, rather than every request."""
+        check_open(self.client, dataset.id)
+        if records > 1:
+            return
+        with self._lock:
+            self._blocked += not self._wrote
+            if self._blocked >= _MOST_BLOCKED:
+                raise GatewayError(
+                    f'{_MOST_BLOCKED} records one after the other were refused, and none got through. {error}',
+                    error.status,
+                ) from error
 
     def _check_unchanged(self, dataset: Dataset, error: InvalidRecordsError) -> None:
         """The encoder has checked every record, so a refusal may mean that somebody changed the dataset meanwhile."""
