@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,29 +24,30 @@ class Upserted(NamedTuple):
     Attributes:
         record_id: the server's UUID of it.
         created: True if it was new, False if it was there already.
-        suggestions: question id → id of the suggestion, of all that the record has now; None if not asked for.
+        suggestions: question id → id of the suggestion, of all that the record has now.
     """
 
     record_id: str
     created: bool
-    suggestions: Mapping[str, str] | None
+    suggestions: Mapping[str, str]
 
 
 # The server answers a bulk request with all of the records. Of these msgspec makes what is needed, in a sixth of the
 # time that it takes to make all.
 
 
-class _Suggestion(msgspec.Struct):
+class _Stamped(msgspec.Struct, gc=False):
+    inserted_at: str
+    updated_at: str
+
+
+class _Suggestion(_Stamped, gc=False):
     id: str
     question_id: str
 
 
-class _Record(msgspec.Struct):
+class _Record(_Stamped):
     id: str
-    inserted_at: str
-
-
-class _RecordWithSuggestions(_Record):
     suggestions: list[_Suggestion] | None = None
 
 
@@ -67,13 +69,40 @@ class Item(msgspec.Struct):
     metadata: dict[str, Any] | None = None
     suggestions: list[ItemSuggestion] | None = None
     vectors: dict[str, list[float]] | None = None
-    id: str | None = None  # once it is on the server
+    id: str | None = None  # once it is on the server, as all that follows
+    inserted_at: str | None = None
+    responses: list[Any] | None = None
 
 
 decode_item = msgspec.json.Decoder(Item).decode
 _LISTED = msgspec.json.Decoder(msgspec.defstruct('_Listed', [('items', list[Item])])).decode
-_WITHOUT = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
-_WITH = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_RecordWithSuggestions])])).decode
+_UPSERTED = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
+
+
+class ServerTime:
+    """What is known of a server's clock: no more than that it was past each of the times that the server told us.
+
+    So what it stamped before a request is told from what it stamps in answering it, whatever our own clock says, and
+    to the microsecond if something was told right before. Thread-safe; one per server and process.
+    """
+
+    def __init__(self) -> None:
+        self._ahead = float('-inf')  # at least so much is the server's clock ahead of our monotonic one, in seconds
+        self._lock = threading.Lock()
+
+    def has_passed(self, stamp: str | None) -> None:
+        """The server has told this time just now."""
+        if stamp is not None:
+            ahead = datetime.fromisoformat(stamp).replace(tzinfo=timezone.utc).timestamp() - time.monotonic()
+            with self._lock:
+                self._ahead = max(self._ahead, ahead)
+
+    def earliest(self, moment: float) -> str:
+        """What the server's clock showed at that moment (by `time.monotonic`) or later, as the server writes it."""
+        with self._lock:
+            if self._ahead == float('-inf'):
+                return ''
+            return datetime.fromtimestamp(moment + self._ahead, timezone.utc).replace(tzinfo=None).isoformat()
 
 
 def upsert(
@@ -81,14 +110,24 @@ def upsert(
     dataset_id: str,
     items: Sequence[bytes],
     observe: Callable[[Attempt], None] = ignore,
-    with_suggestions: bool = False,
+    server_time: ServerTime | None = None,
+    first_sent: float | None = None,
 ) -> list[Upserted]:
     """Creates or updates records by external id, all or none of them.
+
+    The server (2.8) does not tell which of them it created, but when each record, and each of its suggestions, was made
+    and last changed. What was made before the request was sent, or changed since it was made, was there already. A
+    doubt is left in two cases only, and then the record counts as created: it was made after the last time of its own
+    that the server had told us, and either by somebody else just before our request, which changed nothing in it, or
+    while the batch was sent more than once because an answer was lost; there our own first try made it, if not somebody
+    else in the same moments.
 
     Args:
         items: at most 500 (`MAX_ITEMS`) records as `Encoder` writes them, with different external ids.
         observe: called for each attempt.
-        with_suggestions: tell which suggestions the records have now.
+        server_time: what is known of the server's clock; learns from the answer.
+        first_sent: when these records were sent first (by `time.monotonic`), if they were and the server did not say
+            that it wrote nothing.
 
     Returns:
         What became of each item, in order.
@@ -98,20 +137,34 @@ def upsert(
         RejectedBatchError: the server refused the batch, or keeps failing on it, and does not say why.
         JobError: no request can succeed.
     """
-    started = time.monotonic()
+    server_time = server_time or ServerTime()
+    started = time.monotonic() if first_sent is None else first_sent
+    attempts = 0 if first_sent is None else 1
+
+    def count(attempt: Attempt) -> None:
+        nonlocal attempts
+        attempts += 1
+        observe(attempt)
+
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    decode = _WITH if with_suggestions else _WITHOUT
-    answer = client.request('PUT', path, observe, batch=len(items), decode=decode, content=body)
-    # Rows say when they were inserted, by the server's clock; so does the answer's Date, to the second. What was
-    # inserted since we first sent the batch is new, also if that answer was lost and this is the second try's.
-    sent = (answer.date or datetime.now(timezone.utc)) - timedelta(seconds=time.monotonic() - started + 1)
-    threshold = sent.replace(tzinfo=None).isoformat()  # as the server writes it, in UTC
+    records = client.request('PUT', path, count, batch=len(items), decode=_UPSERTED, content=body).content.items
+    server_time.has_passed(max((stamped.updated_at for stamped in _stamped(records)), default=None))
+    earliest = server_time.earliest(started)
 
-    def suggestions(record: Any) -> Mapping[str, str] | None:
-        return {s.question_id: s.id for s in record.suggestions or ()} if with_suggestions else None
+    def is_new(record: _Record) -> bool:
+        # Of new suggestions, all have the first one's time as that of their last change.
+        changed = any(stamped.updated_at > stamped.inserted_at for stamped in _stamped([record]))
+        return record.inserted_at >= earliest and (attempts > 1 or not changed)
 
-    return [Upserted(r.id, r.inserted_at >= threshold, suggestions(r)) for r in answer.content.items]
+    return [Upserted(r.id, is_new(r), {s.question_id: s.id for s in r.suggestions or ()}) for r in records]
+
+
+def _stamped(records: Sequence[_Record]) -> Iterator[_Stamped]:
+    """The records and their suggestions."""
+    for record in records:
+        yield record
+        yield from record.suggestions or ()
 
 
 def delete_suggestions(
@@ -128,8 +181,20 @@ def count_records(client: Client, dataset_id: str) -> int:
     return client.json('GET', f'/datasets/{dataset_id}/records', params={'limit': 1})['total']
 
 
-def list_records(client: Client, dataset_id: str, offset: int, limit: int, with_vectors: bool = False) -> list[Item]:
-    """A page of the dataset's records with their suggestions."""
-    include = ['suggestions', 'vectors'] if with_vectors else ['suggestions']
-    params = {'offset': offset, 'limit': limit, 'include': include}
+def newest_record(client: Client, dataset_id: str) -> str | None:
+    """When the newest record was made, by the server's clock; None if there is none."""
+    count = count_records(client, dataset_id)
+    newest = list_records(client, dataset_id, count - 1, 1, ()) if count else []
+    return newest[0].inserted_at if newest else None
+
+
+def list_records(
+    client: Client, dataset_id: str, offset: int, limit: int, include: Sequence[str] = ('suggestions',)
+) -> list[Item]:
+    """A page of the dataset's records, the oldest first.
+
+    Args:
+        include: what else of them: ``suggestions``, ``vectors``, ``responses``.
+    """
+    params = {'offset': offset, 'limit': limit, 'include': list(include)}
     return client.request('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).content.items
