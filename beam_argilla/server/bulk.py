@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
+from beam_argilla.errors import TransientError
 from beam_argilla.server.client import Client
 from beam_argilla.server.retries import Attempt, ignore
 
@@ -79,30 +80,36 @@ _LISTED = msgspec.json.Decoder(msgspec.defstruct('_Listed', [('items', list[Item
 _UPSERTED = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
 
 
-class ServerTime:
-    """What is known of a server's clock: no more than that it was past each of the times that the server told us.
+class Sent(NamedTuple):
+    """When a request was sent.
 
-    So what it stamped before a request is told from what it stamps in answering it, whatever our own clock says, and
-    to the microsecond if something was told right before. Thread-safe; one per server and process.
+    Attributes:
+        at: by `time.monotonic`.
+        after: the latest time of its own that the server had told before.
+    """
+
+    at: float
+    after: str
+
+
+class ServerTime:
+    """The latest time of its own that a server has told: what it stamped before, it did before all that is sent now.
+
+    So no clock of ours is compared with the server's. Thread-safe; one per server and process.
     """
 
     def __init__(self) -> None:
-        self._ahead = float('-inf')  # at least so much is the server's clock ahead of our monotonic one, in seconds
+        self._latest = ''  # as the server writes it: in UTC, to the microsecond
         self._lock = threading.Lock()
 
-    def has_passed(self, stamp: str | None) -> None:
-        """The server has told this time just now."""
-        if stamp is not None:
-            ahead = datetime.fromisoformat(stamp).replace(tzinfo=timezone.utc).timestamp() - time.monotonic()
-            with self._lock:
-                self._ahead = max(self._ahead, ahead)
-
-    def earliest(self, moment: float) -> str:
-        """What the server's clock showed at that moment (by `time.monotonic`) or later, as the server writes it."""
+    def told(self, stamp: str | None) -> None:
         with self._lock:
-            if self._ahead == float('-inf'):
-                return ''
-            return datetime.fromtimestamp(moment + self._ahead, timezone.utc).replace(tzinfo=None).isoformat()
+            self._latest = max(self._latest, stamp or '')
+
+    def now(self) -> Sent:
+        """For what is sent now."""
+        with self._lock:
+            return Sent(time.monotonic(), self._latest)
 
 
 def upsert(
@@ -111,7 +118,7 @@ def upsert(
     items: Sequence[bytes],
     observe: Callable[[Attempt], None] = ignore,
     server_time: ServerTime | None = None,
-    first_sent: float | None = None,
+    first_sent: Sent | None = None,
 ) -> list[Upserted]:
     """Creates or updates records by external id, all or none of them.
 
@@ -119,15 +126,14 @@ def upsert(
     and last changed. What was made before the request was sent, or changed since it was made, was there already. A
     doubt is left in two cases only, and then the record counts as created: it was made after the last time of its own
     that the server had told us, and either by somebody else just before our request, which changed nothing in it, or
-    while the batch was sent more than once because an answer was lost; there our own first try made it, if not somebody
-    else in the same moments.
+    while the batch was sent again because an answer was lost; there our own first try made it, if not somebody else in
+    the same moments.
 
     Args:
         items: at most 500 (`MAX_ITEMS`) records as `Encoder` writes them, with different external ids.
         observe: called for each attempt.
-        server_time: what is known of the server's clock; learns from the answer.
-        first_sent: when these records were sent first (by `time.monotonic`), if they were and the server did not say
-            that it wrote nothing.
+        server_time: what the server has told of its clock; learns from the answer.
+        first_sent: when these records were sent first, if they were and the server did not say that it wrote nothing.
 
     Returns:
         What became of each item, in order.
@@ -138,26 +144,45 @@ def upsert(
         JobError: no request can succeed.
     """
     server_time = server_time or ServerTime()
-    started = time.monotonic() if first_sent is None else first_sent
-    attempts = 0 if first_sent is None else 1
+    sent, in_doubt = first_sent or server_time.now(), first_sent is not None
 
-    def count(attempt: Attempt) -> None:
-        nonlocal attempts
-        attempts += 1
+    def see(attempt: Attempt) -> None:
+        nonlocal sent, in_doubt
+        if attempt.failure is not None and not in_doubt:
+            in_doubt = not _wrote_nothing(attempt.failure)
+            if not in_doubt:
+                if _CLASH in str(attempt.failure):
+                    server_time.told(newest_record(client, dataset_id))
+                sent = server_time.now()
         observe(attempt)
 
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    records = client.request('PUT', path, count, batch=len(items), decode=_UPSERTED, content=body).content.items
-    server_time.has_passed(max((stamped.updated_at for stamped in _stamped(records)), default=None))
-    earliest = server_time.earliest(started)
+    records = client.request('PUT', path, see, batch=len(items), decode=_UPSERTED, content=body).content.items
+    latest = max((stamped.updated_at for stamped in _stamped(records)), default='')
+    server_time.told(latest)
+    # The server had stamped the latest when its answer came, so its clock showed at least this when it was asked.
+    earliest = _earlier(latest, time.monotonic() - sent.at)
 
     def is_new(record: _Record) -> bool:
         # Of new suggestions, all have the first one's time as that of their last change.
         changed = any(stamped.updated_at > stamped.inserted_at for stamped in _stamped([record]))
-        return record.inserted_at >= earliest and (attempts > 1 or not changed)
+        return record.inserted_at > sent.after and record.inserted_at >= earliest and (in_doubt or not changed)
 
     return [Upserted(r.id, is_new(r), {s.question_id: s.id for s in r.suggestions or ()}) for r in records]
+
+
+# What argilla-server calls it when two requests insert the same external ids at the same time: one of them is undone.
+_CLASH = 'IntegrityError'
+
+
+def _wrote_nothing(failure: TransientError) -> bool:
+    """Whether the request did surely not write the records."""
+    return failure.cause in ('429', 'ConnectError', 'ConnectTimeout') or _CLASH in str(failure)
+
+
+def _earlier(stamp: str, seconds: float) -> str:
+    return (datetime.fromisoformat(stamp) - timedelta(seconds=seconds)).isoformat() if stamp else ''
 
 
 def _stamped(records: Sequence[_Record]) -> Iterator[_Stamped]:

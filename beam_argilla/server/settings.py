@@ -24,11 +24,10 @@ KINDS = {'fields': 'field', 'questions': 'question', 'metadata': 'metadata prope
 
 # What the argilla SDK (2.8) holds a dataset's fields, questions, metadata and vectors in has these attributes, so it
 # cannot open a dataset in which something is called like one of them.
-_SDK_ATTRIBUTES = {
-    *dir(Sequence),
-    *('add', 'remove', 'serialize', '_create', '_update', '_delete', '_validate_new_property'),
-    *('_settings', '_properties_by_name', '_removed_properties', '_is_protocol', '__orig_bases__', '__parameters__'),
-}
+_SDK_ATTRIBUTES = re.compile(
+    'add|count|index|remove|serialize|_create|_delete|_update|_validate_new_property|_settings|_properties_by_name|'
+    '_removed_properties|_abc_impl|_is_protocol|__.*__'
+)
 # Columns of its export besides those of the fields and questions: what is called like them takes their place, or is
 # lost. `id` is not among them: distilabel's datasets have such a field.
 _SDK_COLUMNS = ('status', '_server_id', 'responses', 'suggestions')
@@ -99,7 +98,7 @@ class DatasetSettings:
         for kind, name in ((kind, p['name']) for attribute, kind in KINDS.items() for p in getattr(self, attribute)):
             if name in others:
                 problem = f'a {others[name]} is called so as well, which the argilla SDK does not take'
-            elif name in _SDK_ATTRIBUTES:
+            elif _SDK_ATTRIBUTES.fullmatch(name):
                 problem = 'the argilla SDK could not open the dataset, for it has an attribute of that name'
             elif kind != 'question' and (name in exported or (name == 'id' and kind != 'field')):
                 problem = "the argilla SDK's export has a column of that name"

@@ -31,7 +31,7 @@ from beam_argilla.errors import (
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
-from beam_argilla.server.bulk import MAX_ITEMS, ServerTime, Upserted, delete_suggestions, newest_record, upsert
+from beam_argilla.server.bulk import MAX_ITEMS, Sent, ServerTime, Upserted, delete_suggestions, newest_record, upsert
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, read_dataset
@@ -99,7 +99,7 @@ class _Sender:
         """
         with self._first_look:  # else what was there right before could be taken for created
             if dataset.id not in self._known:
-                self._server_time.has_passed(newest_record(self.client, dataset.id))
+                self._server_time.told(newest_record(self.client, dataset.id))
                 self._known.add(dataset.id)
         self.flow.acquire()
         return in_background(self._write, dataset, batch, replace)
@@ -125,7 +125,7 @@ class _Sender:
         batch: Sequence[_Pending],
         replace: bool,
         report: _Report,
-        first_sent: float | None = None,
+        first_sent: Sent | None = None,
     ) -> None:
         """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch.
 
@@ -134,7 +134,7 @@ class _Sender:
         """
         if not batch:
             return
-        sent = time.monotonic() if first_sent is None else first_sent
+        sent = first_sent or self._server_time.now()
 
         def observe(attempt: Attempt) -> None:
             if attempt.failure is None:
@@ -173,7 +173,7 @@ class _Sender:
         replace: bool,
         report: _Report,
         error: RequestError,
-        first_sent: float,
+        first_sent: Sent,
     ) -> None:
         """Which record it is, or whether they are too many, only trying can tell."""
         if len(batch) == 1:
