@@ -143,6 +143,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             create_workspace=args.create_workspace,
             suggestions=args.suggestions,
             skip_unchanged=args.skip_unchanged,
+            adopt=args.adopt,
             max_parallelism=args.max_parallelism,
             retry=options.retry_of(args),
             distinct=False,  # grouping has made ids unique

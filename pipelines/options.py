@@ -176,6 +176,9 @@ def add_writing(group: Group) -> None:
     """How records are written, and what becomes of those that are not."""
     group.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
     group.add_argument(
+        '--adopt', action='store_true', help='take over records that distilabel wrote on the same instructions'
+    )
+    group.add_argument(
         '--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones (%(default)s)'
     )
     group.add_argument('--max_parallelism', type=positive, metavar='N', help='the most workers that write side by side')
@@ -237,7 +240,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     _check_unknown(parser, beam_args)
     if not args.input and not args.retry_failed:
         raise ValueError('--input is missing: which Parquet files?')
-    check_names(args.dataset, args.workspace)
+    check_names(args.dataset, args.workspace, True, args.create_workspace)
     if needs_server(args):
         if not args.api_url:
             raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
