@@ -49,6 +49,13 @@ def add_input(group: Group) -> None:
     group.add_argument(
         '--metadata_column', action='append', default=[], metavar='NAME', help='keep as metadata; repeatable'
     )
+    group.add_argument(
+        '--metadata',
+        action='append',
+        default=[],
+        metavar='NAME:TYPE',
+        help='the same, as terms, integer or float by your word; NAME:TYPE:PROPERTY renames it; repeatable',
+    )
 
 
 def columns_of(args: argparse.Namespace) -> ba.Columns:
@@ -62,8 +69,23 @@ def columns_of(args: argparse.Namespace) -> ba.Columns:
         rationale=args.rationale_column,
         agent=args.agent_column,
         position=args.position_column,
-        metadata=args.metadata_column,
+        metadata=[metadata.column for metadata in metadata_of(args, {})],
     )
+
+
+def metadata_of(args: argparse.Namespace, types: Mapping[str, str]) -> list[ba.Metadata]:
+    """What is kept as metadata.
+
+    Args:
+        types: column → what it can be, where nobody says so by hand; one of no known type is text.
+    """
+    kept = [ba.Metadata(name, types.get(name, 'terms')) for name in args.metadata_column]
+    for text in args.metadata:
+        said = re.fullmatch('(.+):(terms|integer|float)(?::(.+))?', text)
+        if said is None:
+            raise ValueError(f'--metadata {text}: write NAME:TYPE, where TYPE is terms, integer or float')
+        kept.append(ba.Metadata(said[1], said[2], name=said[3]))
+    return kept
 
 
 # -- how rows become records
@@ -116,7 +138,7 @@ def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.P
         'guidelines': args.guidelines,
         'use_markdown': args.use_markdown,
         'model_names': args.model_names,
-        'metadata': [ba.Metadata(name, metadata_types.get(name, 'terms')) for name in args.metadata_column],
+        'metadata': metadata_of(args, metadata_types),
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
