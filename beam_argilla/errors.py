@@ -56,6 +56,24 @@ class NotArgillaError(JobError):
     """Something answers at the address, but it is not an Argilla server of a supported version."""
 
 
+class GatewayError(JobError):
+    """Something between this machine and Argilla refuses requests: a gateway, a firewall, a proxy, a log-in page.
+
+    Where it refuses for what a record holds, it costs that record, and the job goes on.
+
+    Attributes:
+        status: the HTTP status that it answers with.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class CertificateError(JobError):
+    """The server's certificate is not trusted, or the certificates to trust (`ca_file`) cannot be read."""
+
+
 class WorkspaceNotFoundError(JobError):
     """The workspace does not exist."""
 
@@ -81,20 +99,32 @@ class RequestError(BeamArgillaError):
 
 
 class TransientError(RequestError):
-    """A failure that is worth retrying: connection trouble, a time-out, 408, 425, 429 or a 5xx.
+    """A failure that is worth another try: connection trouble, a time-out, a server that is not ready or too busy.
 
     Attributes:
         cause: a short name for metrics, such as ``'429'`` or ``'ReadTimeout'``.
         retry_after: seconds the server asked to wait, None if it did not say.
+        foreign: what answered was not Argilla.
+        waking: it said that something is being started.
     """
 
-    def __init__(self, message: str, cause: str, status: int | None = None, retry_after: float | None = None):
+    def __init__(
+        self,
+        message: str,
+        cause: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        foreign: bool = False,
+        waking: bool = False,
+    ):
         super().__init__(message, status)
         self.cause = cause
         self.retry_after = retry_after
+        self.foreign = foreign
+        self.waking = waking
 
     def __reduce__(self) -> tuple:
-        return type(self), (str(self), self.cause, self.status, self.retry_after)
+        return type(self), (str(self), self.cause, self.status, self.retry_after, self.foreign, self.waking)
 
 
 class InvalidRecordsError(RequestError):
@@ -110,4 +140,4 @@ class InvalidRecordsError(RequestError):
 
 
 class RejectedBatchError(RequestError):
-    """The server refused a batch without saying which record is at fault (such as 413, or an unclear 4xx)."""
+    """Argilla refused a request without saying which record is at fault (such as an unclear 4xx)."""

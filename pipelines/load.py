@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
@@ -22,8 +21,6 @@ from . import messages, options, stopping
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
-# How long to wait for a server before the job starts; while it runs, `RetryPolicy` is patient.
-_CHECK_SECONDS = 10.0
 _SHOWN = 10  # warnings and refusals
 
 
@@ -89,11 +86,11 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
             workspace=args.workspace,
             settings=settings,
             create_workspace=args.create_workspace,
-            limit=_CHECK_SECONDS,
+            retry=options.retry_of(args),
         )
 
     if read is not None:
-        types = metadata_types(read.schema)
+        types = read.metadata_types or {}
     else:  # what was refused before does not say what type a column had
         dataset = look()
         types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata} if dataset else {}
@@ -107,17 +104,6 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     job = Job(args, read, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
-
-
-def metadata_types(schema: pa.Schema) -> dict[str, str]:
-    """The type of metadata that each column of the files can be."""
-
-    def of(kind: pa.DataType) -> str:
-        if pa.types.is_integer(kind):
-            return 'integer'
-        return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
-
-    return {field.name: of(field.type) for field in schema}
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
@@ -158,7 +144,9 @@ def build(p: beam.Pipeline, job: Job) -> None:
             create_workspace=args.create_workspace,
             suggestions=args.suggestions,
             skip_unchanged=args.skip_unchanged,
+            adopt=args.adopt,
             max_parallelism=args.max_parallelism,
+            retry=options.retry_of(args),
             distinct=False,  # grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
@@ -194,6 +182,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')
     if job.connection is not None and job.local and not args.dry_run:
-        found = ba.check_dataset(args.dataset, connection=job.connection, workspace=args.workspace)
+        found = ba.check_dataset(
+            args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
+        )
         print(f'The dataset: {found.url if found else "gone"}')
     return 1 if refused and not args.failed else 0

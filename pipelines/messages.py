@@ -40,6 +40,11 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     else:
         created, updated = get('records_created', 0), get('records_updated', 0)
         lines.append(f'{counted(created + updated, "record")} written: {created:,} created, {updated:,} updated')
+        if get('records_adopted'):
+            adopted = counted(
+                counts['records_adopted'], 'record of others was adopted', 'records of others were adopted'
+            )
+            lines.append(adopted)
         if get('records_unchanged'):
             lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
     refused = refused_counts(counts)

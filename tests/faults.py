@@ -11,6 +11,7 @@ import email.utils
 import http.client
 import random
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -191,9 +192,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Running:
-    """A threaded HTTP server of its own port while the context is open."""
+    """A threaded HTTP server of its own port while the context is open; with `tls`, of HTTPS."""
 
-    def __init__(self, handle: Callable[[_Handler], None]):
+    def __init__(self, handle: Callable[[_Handler], None], tls: ssl.SSLContext | None = None):
         self._connections: set[socket.socket] = set()
         self._gone = False
         running = self
@@ -210,11 +211,13 @@ class _Running:
             def handle_any(self) -> None:
                 handle(self)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_CONNECT = handle_any
 
         self._server = _Server(Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True)
-        self.url = f'http://127.0.0.1:{self._server.server_address[1]}'
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f'{"https" if tls else "http"}://127.0.0.1:{self._server.server_address[1]}'
 
     def __enter__(self) -> Any:
         self._thread.start()
@@ -246,6 +249,7 @@ class FaultProxy(_Running):
         schedule: the fault of each request. It is asked in the order of arrival, in the thread of the request, so it
             can also make something happen first. Can be replaced at any time.
         applies: which requests faults apply to; all others pass, and are not recorded.
+        tls: of the proxy's own side; None for plain HTTP.
 
     Attributes:
         events: what was done, in the order of arrival.
@@ -256,8 +260,9 @@ class FaultProxy(_Running):
         target: str,
         schedule: Schedule = lambda request: None,
         applies: Callable[[str, str], bool] = is_bulk,
+        tls: ssl.SSLContext | None = None,
     ):
-        super().__init__(self._handle)
+        super().__init__(self._handle, tls)
         parts = urlsplit(target)
         self._target = (parts.hostname or '', parts.port or 80)
         self.schedule = schedule

@@ -11,21 +11,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 import orjson
 
-from beam_argilla.errors import NotArgillaError, RequestError, TransientError
+from beam_argilla.errors import JobError, NotArgillaError, RequestError
 from beam_argilla.server.connection import ArgillaConnection
-from beam_argilla.server.faults import fault, http_date
+from beam_argilla.server.faults import fault, foreign, http_date
 from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, ignore
 
 # httpx logs every request at INFO, which on a worker is a line per batch; whoever set a level keeps it.
 if logging.getLogger('httpx').level == logging.NOTSET:
     logging.getLogger('httpx').setLevel(logging.WARNING)
+
+_CONNECT_SECONDS = 10.0  # an address where nothing is takes as long as this to be known
 
 
 class Answer(NamedTuple):
@@ -41,28 +43,29 @@ class Client:
     Args:
         connection: where, and as whom.
         retry: how long to retry.
+        silence: seconds after which it is given up instead, as long as nothing has answered at all.
 
     Attributes:
         url: the server's address.
 
     Raises:
-        JobError: a secret is not there.
+        JobError: a secret is not there, or `ArgillaConnection.ca_file` or a proxy cannot be used.
     """
 
-    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None):
+    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None, silence: float | None = None):
         headers = connection.resolve()
         self._secrets = [v for v in headers.values() if len(v) > 3]
         self.url = connection.api_url
-        self._retries = Retries(retry or RetryPolicy(), self.url, self._is_well)
+        self._transport = connection.transport()
+        self._retries = Retries(retry or RetryPolicy(), self.url, self._is_well, silence)
         self._http = httpx.Client(
             base_url=f'{connection.api_url}/api/v1',
             # The server answers a bulk request with all of the records; compressing that takes it a tenth of its time.
             headers={'Accept-Encoding': 'identity', **headers, 'Content-Type': 'application/json'},
-            timeout=connection.timeout,
-            # Loading the certificates takes longer than a small job.
-            verify=urlsplit(connection.api_url).scheme == 'https',
+            timeout=httpx.Timeout(connection.timeout, connect=min(connection.timeout, _CONNECT_SECONDS)),
             # Retries belong to `Retries`; idle connections are dropped before usual servers drop them (5 s and more).
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
+            **self._transport.options(),
         )
 
     def close(self) -> None:
@@ -78,9 +81,13 @@ class Client:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def json(self, method: str, path: str, **request: Any) -> Any:
-        """The JSON of the answer to a request; see `request`."""
-        return self.request(method, path, **request).content
+    def json(self, method: str, path: str, key: str | None = None, **request: Any) -> Any:
+        """The JSON object that answers a request; see `request`.
+
+        Args:
+            key: what Argilla's answer has; one without it is not Argilla's.
+        """
+        return self.request(method, path, decode=partial(_read_object, key), **request).content
 
     def request(
         self,
@@ -88,7 +95,8 @@ class Client:
         path: str,
         observe: Callable[[Attempt], None] = ignore,
         batch: int = 0,
-        decode: Callable[[bytes], Any] = orjson.loads,
+        decode: Callable[[bytes], Any] | None = orjson.loads,
+        first: bool = False,
         **request: Any,
     ) -> Answer:
         """Sends the request until it is answered for good.
@@ -97,23 +105,25 @@ class Client:
             path: below ``/api/v1``.
             observe: called for each attempt.
             batch: how many records the request holds.
-            decode: of the answer's JSON.
+            decode: of the answer's JSON; raises what it does on one that is not Argilla's. None: there is none.
+            first: nothing tells yet that Argilla is there.
             request: what else `httpx.Client.request` takes.
 
         Raises:
             RequestError: the server refused it.
+            GatewayError: something in between refused it.
             JobError: no request can succeed.
         """
-        return self._retries.call(lambda: self._send(method, path, decode, **request), observe, batch)
+        return self._retries.call(lambda: self._send(method, path, decode, **request), observe, batch, first)
 
     def _is_well(self) -> bool:
         try:
-            self._send('GET', '/me', orjson.loads)  # asks the database
-        except RequestError:
+            self._send('GET', '/me', partial(_read_object, 'username'))  # asks the database
+        except (RequestError, JobError):
             return False
         return True
 
-    def _send(self, method: str, path: str, decode: Callable[[bytes], Any], **request: Any) -> Answer:
+    def _send(self, method: str, path: str, decode: Callable[[bytes], Any] | None, **request: Any) -> Answer:
         try:
             response = self._http.request(method, path, **request)
         except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
@@ -121,31 +131,39 @@ class Client:
                 f'No HTTP request can be made to {self.url}: check the address and headers.'
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
-            cause = type(e).__name__
-            raise TransientError(self._clean(f'{method} {self.url}: {cause}: {e}'), cause) from e
+            raise self._transport.trouble(e, f'{method} {self.url}', self._clean) from e
         if not response.is_success:
-            raise fault(response, self.url, self._clean)
+            raise fault(response, self._place, self._clean)
         return Answer(self._content(response, decode), http_date(response.headers.get('Date')))
 
-    def _content(self, response: httpx.Response, decode: Callable[[bytes], Any]) -> Any:
-        if response.status_code == 204:
+    def _content(self, response: httpx.Response, decode: Callable[[bytes], Any] | None) -> Any:
+        if decode is None and response.status_code == 204:
             return None
         try:
-            return decode(response.content)
+            if decode is not None:
+                return decode(response.content)
         except msgspec.ValidationError as e:
-            raise NotArgillaError(
-                f'{self.url} gives answers of another form than argilla-server 2.8 ({e}): is it of a newer version?'
-            ) from e
-        except (ValueError, msgspec.DecodeError) as e:
-            if 'html' in response.headers.get('Content-Type', ''):
+            if b'"items"' in response.content:
                 raise NotArgillaError(
-                    f'{self.url} answers with a web page where Argilla answers with data. Is it the address of the '
-                    'server itself (for a Hugging Face Space: https://OWNER-SPACE.hf.space)? A private Space also '
-                    'needs the header Authorization.'
+                    f'{self.url} gives answers of another form than argilla-server 2.8 ({e}): is it of a newer version?'
                 ) from e
-            raise TransientError(f'{self.url} gave an answer that is not JSON', 'BadAnswer') from e
+        except (ValueError, msgspec.DecodeError):
+            pass
+        raise foreign(response, self._place, self._clean)
+
+    @property
+    def _place(self) -> str:
+        return self.url + self._transport.note
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, '***')
         return text
+
+
+def _read_object(key: str | None, content: bytes) -> Any:
+    """The JSON object; ValueError if it is none, or lacks the key."""
+    answer = orjson.loads(content)
+    if not isinstance(answer, dict) or (key is not None and key not in answer):
+        raise ValueError(f'a JSON object with {key!r} is expected')
+    return answer

@@ -11,6 +11,7 @@ from apache_beam.utils.secret import Secret
 
 from beam_argilla.errors import JobError
 from beam_argilla.server.address import checked_url
+from beam_argilla.server.transport import Transport, transport
 
 if TYPE_CHECKING:
     import argilla as rg
@@ -67,6 +68,12 @@ class ArgillaConnection:
             Hugging Face Space. Values are texts, or secrets where nobody should see them.
         timeout: seconds to wait for one answer. A batch of 100 preference records takes a server 1 to 2 seconds alone
             and up to 10 under load.
+        ca_file: PEM file of certificates to trust besides those that the machine trusts, for a server with a
+            certificate of a company's own. Read on the worker. (``SSL_CERT_FILE`` in the environment trusts those in
+            the file alone.)
+
+    Proxies are those of the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``), and none for
+    addresses of the machine itself.
 
     Raises:
         ValueError: the address is not an http(s) URL.
@@ -78,6 +85,7 @@ class ArgillaConnection:
     api_key_env: str = 'ARGILLA_API_KEY'
     headers: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
     timeout: float = 120.0
+    ca_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'api_url', checked_url(self.api_url))
@@ -96,7 +104,7 @@ class ArgillaConnection:
         It asks the server who the key belongs to, and becomes the process-wide default of the SDK.
 
         Raises:
-            JobError: a secret is not there.
+            JobError: a secret is not there, or `ca_file` or a proxy cannot be used.
             argilla.ArgillaError, httpx.TransportError: what the SDK raises on a wrong key or a server that is not
                 there.
 
@@ -108,7 +116,17 @@ class ArgillaConnection:
 
         headers = self.resolve()
         key = headers.pop(_KEY_HEADER)
-        return rg.Argilla(api_url=self.api_url, api_key=key, timeout=self.timeout, headers=headers)
+        options = self.transport().options()
+        return rg.Argilla(api_url=self.api_url, api_key=key, timeout=self.timeout, headers=headers, **options)
+
+    def transport(self) -> Transport:
+        """The way to the server from this machine. For the worker alone.
+
+        Raises:
+            CertificateError: `ca_file` cannot be read, or holds no certificates.
+            JobError: the proxy that the environment names cannot be used.
+        """
+        return transport(self.api_url, self.ca_file)
 
     def resolve(self) -> dict[str, str]:
         """The HTTP headers of every request, secrets included. For the worker alone.

@@ -1,11 +1,17 @@
-"""What went wrong, read from an answer that is not a success: one exception of `beam_argilla.errors` for each kind."""
+"""What an answer that is no success means: who gave it, and what becomes of the request.
+
+Only a JSON answer in Argilla's own form is Argilla's word. Anything else (a web page, another JSON, nothing), whatever
+its status, comes from something between here and the server, which knows nothing of keys, datasets or records.
+"""
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from typing import Any
 
 import httpx
@@ -21,8 +27,53 @@ from beam_argilla.errors import (
     TransientError,
 )
 
-_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-_POSITION = re.compile(r'Record at position (\d+) is not valid because (.*)', re.DOTALL)
+
+class Verdict(Enum):
+    """What becomes of a request."""
+
+    PASSING = 'It is tried again until the time limit, and no record is ever to blame.'
+    FAILING = 'As PASSING; but a batch that it stays with is halved, down to the record that the server fails on.'
+    ODD = 'As PASSING; but if it stays while the server is otherwise well, it is a refusal, as BLOCKED is.'
+    BLOCKED = (
+        'If it comes twice, it is a refusal: it costs the record that it comes for while a request without any gets '
+        'through, and ends the job (`GatewayError`) if that is refused as well, or on any other request.'
+    )
+    REFUSED = 'It costs the records that Argilla names; a batch is halved, down to the record that it comes for.'
+    UNKNOWN_KEY = 'It ends the job: `AuthenticationError`.'
+    FORBIDDEN = 'It ends the job: `PermissionDeniedError`.'
+    ABSENT = 'It ends the job: `DatasetNotFoundError` if it is the dataset, else `NotArgillaError`.'
+
+
+_PASSING = {408, 425, 429, *range(500, 600)} - {501, 505}
+_ANY = range(1000)
+# The first line with the status counts.
+_OF_ARGILLA: tuple[tuple[Container[int], Verdict], ...] = (
+    ({401}, Verdict.UNKNOWN_KEY),
+    ({403}, Verdict.FORBIDDEN),
+    ({404, 405, 501, 505}, Verdict.ABSENT),
+    ({500}, Verdict.FAILING),
+    (_PASSING, Verdict.PASSING),
+    (_ANY, Verdict.REFUSED),
+)
+_OF_OTHERS: tuple[tuple[Container[int], Verdict], ...] = (
+    (_PASSING, Verdict.PASSING),
+    ({*range(200, 300), 404}, Verdict.ODD),  # an outage at some gateways, a firewall's page or a wrong address
+    (_ANY, Verdict.BLOCKED),
+)
+
+
+def verdict(status: int | None, foreign: bool, waking: bool = False) -> Verdict:
+    """What becomes of a request that was answered so.
+
+    Args:
+        status: of the answer; None if there was none.
+        foreign: it was not in Argilla's own form.
+        waking: it said that something is being started.
+    """
+    if status is None:
+        return Verdict.PASSING
+    found = next(v for statuses, v in (_OF_OTHERS if foreign else _OF_ARGILLA) if status in statuses)
+    return Verdict.ODD if waking and found is Verdict.BLOCKED else found
 
 
 def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) -> Exception:
@@ -32,40 +83,80 @@ def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) ->
         server: its address, for messages.
         clean: takes secrets out of a text.
     """
+    own = _own_detail(response)
+    if own is None:
+        return foreign(response, server, clean)
     status = response.status_code
-    detail, reasons = _detail(response)
-    request_id = response.headers.get('X-Request-ID')
-    where = f'{response.request.method} {response.request.url.path}'
-    message = clean(f'{where}: {status}: {detail}' + (f' (request {request_id})' if request_id else ''))
-    if status == 401:
-        return AuthenticationError(f'{server} does not know the API key. Check the key and the address. {message}')
-    if status == 403:
-        return PermissionDeniedError(
-            f"The API key's user may not do this on {server}: it must be an owner, or an admin of the "
-            f'workspace. {message}'
-        )
-    if status == 404 and isinstance(detail, str) and 'Dataset' in detail:
-        return DatasetNotFoundError(f'The dataset is gone from {server}. {message}')
-    if status in _TRANSIENT:
-        return TransientError(message, str(status), status, _retry_after(response.headers.get('Retry-After')))
+    detail, reasons = _read_detail(own)
+    message = clean(f'{_request(response)}: {status}: {detail}{_logged_as(response)}')
+    match verdict(status, foreign=False):
+        case Verdict.UNKNOWN_KEY:
+            return AuthenticationError(f'{server} does not know the API key. Check the key and the address. {message}')
+        case Verdict.FORBIDDEN:
+            return PermissionDeniedError(
+                f"The API key's user may not do this on {server}: it must be an owner, or an admin of the "
+                f'workspace. {message}'
+            )
+        case Verdict.ABSENT if status == 404 and 'Dataset' in detail:
+            return DatasetNotFoundError(f'The dataset is gone from {server}. {message}')
+        case Verdict.ABSENT:
+            return NotArgillaError(f'{server} knows no such request: is it Argilla, of a supported version? {message}')
+        case Verdict.FAILING | Verdict.PASSING:
+            return TransientError(message, str(status), status, _retry_after(response.headers.get('Retry-After')))
     if status == 422 and reasons:
         return InvalidRecordsError(message, {i: clean(r) for i, r in reasons.items()})
-    if response.is_redirect:
-        return NotArgillaError(f'{server} redirects to {response.headers.get("Location")}: use that address.')
     return RejectedBatchError(message, status)
 
 
-def _detail(response: httpx.Response) -> tuple[str, dict[int, str]]:
+def foreign(response: httpx.Response, server: str, clean: Callable[[str], str]) -> TransientError:
+    """The failure that an answer is which is not Argilla's, of any status; see `fault`."""
+    status = response.status_code
+    said = _said(response)
+    shown = said if len(said) <= _LONGEST_SAID else f'{said[:_LONGEST_SAID]}…'
+    message = clean(
+        f'Something between here and {server} answered {status} to {_request(response)}: {shown}{_logged_as(response)}'
+    )
+    wait = _retry_after(response.headers.get('Retry-After'))
+    return TransientError(message, str(status), status, wait, foreign=True, waking=_is_waking(said))
+
+
+def _request(response: httpx.Response) -> str:
+    return f'{response.request.method} {response.request.url.path}'
+
+
+def _logged_as(response: httpx.Response) -> str:
+    request_id = response.headers.get('X-Request-ID')
+    return f' (request {request_id})' if request_id else ''
+
+
+# -- Argilla's own form
+
+
+def _own_detail(response: httpx.Response) -> Any:
+    """What Argilla says is wrong; None if it is not Argilla that says so."""
+    if response.status_code == 500 and response.content == b'Internal Server Error':
+        return response.text  # its last resort
+    try:
+        body = orjson.loads(response.content)
+    except ValueError:
+        return None
+    match body:
+        case {'detail': str() | {'code': _} | {'params': _}} if response.is_error and len(body) == 1:
+            return body['detail']
+        case {'code': str(), 'message': str()} if response.is_error and len(body) == 2:
+            return body['message']
+    return None
+
+
+_POSITION = re.compile(r'Record at position (\d+) is not valid because (.*)', re.DOTALL)
+
+
+def _read_detail(detail: Any) -> tuple[str, dict[int, str]]:
     """The server's message, and position → reason where a 422 names records.
 
     Two forms: ``{"detail": "Record at position 3 is not valid because …"}`` names the first bad record only;
     ``{"detail": {"params": {"errors": [{"loc": ["body", "items", 3, …], "msg": …}]}}}`` names all of them.
     """
-    try:
-        body = orjson.loads(response.content)
-    except ValueError:
-        return ' '.join(response.text.split())[:500] or response.reason_phrase, {}
-    detail = body.get('detail', body) if isinstance(body, dict) else body
     if isinstance(detail, str):
         named = _POSITION.match(detail)
         return detail, {int(named[1]): named[2]} if named else {}
@@ -83,6 +174,38 @@ def _errors(detail: Any) -> list[Any]:
         case {'params': {'errors': [*errors]}}:
             return errors
     return []
+
+
+# -- what others say
+
+_LONGEST_SAID = 300
+# Pages that say that a server is being started are short. Words of theirs that other pages have as well ('getting
+# started', 'building the future', 'starting at $5') are not among these.
+_LONGEST_NOTICE = 1_500
+_WAKING = re.compile(
+    r'\b(?:(?:re-?)?starting(?! (?:at|from|point|with|an?)\b)|(?:re)?building(?! (?:the|an?|with|your own|for)\b)'
+    r'|booting|waking|wakes? up|asleep|sleeping|preparing|provisioning|deploying|initiali[sz]ing|starts? up'
+    r'|(?:warming|spinning) up|not (?:yet )?ready|(?:is|being) (?:re)?started)\b',
+    re.IGNORECASE,
+)
+_NOT_SHOWN = re.compile(r'<!--.*?-->|<(script|style|template)\b.*?</\1\s*>|<[^>]*>', re.DOTALL | re.IGNORECASE)
+
+
+def _is_waking(said: str) -> bool:
+    return len(said) < _LONGEST_NOTICE and _WAKING.search(said) is not None
+
+
+def _said(response: httpx.Response) -> str:
+    """What a person would read, in a line. Of a redirect: where to."""
+    if response.has_redirect_location:
+        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address.'
+    text = response.text[:20_000]
+    if 'html' in response.headers.get('Content-Type', '') or text.lstrip().startswith('<'):
+        text = f'a web page: {html.unescape(_NOT_SHOWN.sub(" ", text))}'
+    return ' '.join(text.split()) or response.reason_phrase or 'nothing'
+
+
+# -- headers
 
 
 def _retry_after(value: str | None) -> float | None:

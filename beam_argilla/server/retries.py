@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,13 +11,17 @@ from typing import NamedTuple, TypeVar
 
 from apache_beam.utils.retry import FuzzedExponentialIntervals
 
-from beam_argilla.errors import RejectedBatchError, ServerUnavailableError, TransientError
+from beam_argilla.errors import GatewayError, RejectedBatchError, ServerUnavailableError, TransientError
+from beam_argilla.server.faults import Verdict, verdict
 
-# A 500 may be a passing lock, the server's trouble, or the batch itself. After this many in a row, several records are
-# tried in smaller batches; a single one is to blame if others get through meanwhile, ...
-_SAME_BATCH_500S = 4
-# ... or, after so many (about a minute with the default delays), if the server is otherwise well.
-_SAME_RECORD_500S = 8
+_LOGGER = logging.getLogger(__name__)
+# A 500 may be a passing lock, the server's trouble, or the batch itself; a web page an outage, or what a firewall has
+# against the request. After this many in a row, several records are tried in smaller batches, and of a web page it is
+# asked whether the server is otherwise well; a single record with a 500 is to blame if others get through meanwhile,
+_SAME_BATCH = 4
+# or, after so many (about a minute with the default delays), if the server is otherwise well.
+_SAME_RECORD = 8
+_SAID_AFTER = 3  # failures in a row, for most trouble is over before anybody could read of it
 
 T = TypeVar('T')
 
@@ -67,63 +72,128 @@ class Retries:
         policy: how long.
         server: its address, for messages.
         is_well: asks the server for something small; whether it answers.
+        silence: seconds after which it is given up instead, as long as nothing has answered at all.
     """
 
-    def __init__(self, policy: RetryPolicy, server: str, is_well: Callable[[], bool]):
+    def __init__(self, policy: RetryPolicy, server: str, is_well: Callable[[], bool], silence: float | None = None):
         self._policy = policy
         self._server = server
         self._is_well = is_well
+        self._limit = policy.limit if silence is None else min(silence, policy.limit)
         self._last_batch = float('-inf')  # when the last one succeeded
+        self._told = False  # that it is being waited for
         self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Nothing is tried again from now on: the job has failed, and whoever waits for an answer need not."""
         self._stopped.set()
 
-    def call(self, send: Callable[[], T], observe: Callable[[Attempt], None] = ignore, batch: int = 0) -> T:
+    def call(
+        self,
+        send: Callable[[], T],
+        observe: Callable[[Attempt], None] = ignore,
+        batch: int = 0,
+        first: bool = False,
+    ) -> T:
         """What `send` returns in the end.
 
         Args:
             send: raises TransientError where it is worth another try.
             observe: called for each attempt.
             batch: how many records are sent; 0 if it is about none.
+            first: nothing tells yet that Argilla is there.
 
         Raises:
             RejectedBatchError: the server keeps failing on this batch, and on nothing else.
+            GatewayError: something in between refuses this request.
             ServerUnavailableError: no answer within the policy's limit.
         """
         started = time.monotonic()
-        failures_500 = 0
+        streak = _Streak(batch, first, started)
         for delay in self._policy.delays():
             sent = time.monotonic()
             try:
                 answer = send()
             except TransientError as e:
                 now = time.monotonic()
-                failures_500 = failures_500 + 1 if e.status == 500 else 0
-                if batch and self._is_to_blame(batch, failures_500, started):
-                    raise RejectedBatchError(f'{e} ({failures_500} times in a row)', 500) from e
+                streak.add(e)
+                if e.status is not None:
+                    self._limit = self._policy.limit
                 wait = max(delay, e.retry_after or 0.0)
-                if now - started + wait > self._policy.limit:
+                over = now - started + wait > self._limit
+                if self._is_refusal(streak, over):
+                    message = f'{e} ({streak.length} times in a row)' if streak.length > 1 else str(e)
+                    raise (GatewayError if e.foreign else RejectedBatchError)(message, e.status) from e
+                if over:
                     raise ServerUnavailableError(
                         f'{self._server} gave no usable answer for {now - started:.0f} seconds. Is the server running, '
                         f'and is the address right? The last failure: {e}'
                     ) from e
+                if not batch:
+                    self._tell(e, streak)
                 observe(Attempt(sent, now - sent, e, wait))
                 if self._stopped.wait(wait):
                     raise ServerUnavailableError(f'Given up, for the job has failed. The last failure: {e}') from e
             else:
                 now = time.monotonic()
+                self._limit = self._policy.limit
+                self._told = False
                 if batch:
                     self._last_batch = now
                 observe(Attempt(sent, now - sent))
                 return answer
         raise AssertionError('delays have no end')
 
-    def _is_to_blame(self, batch: int, failures: int, started: float) -> bool:
-        """Whether so many 500s in a row are due to the batch of so many records, rather than the server's trouble."""
-        if failures < _SAME_BATCH_500S:
-            return False
-        if batch > 1 or self._last_batch > started:
-            return True
-        return failures >= _SAME_RECORD_500S and self._is_well()
+    def _tell(self, failure: TransientError, streak: _Streak) -> None:
+        """Says once what it is that is being waited for. (Those who send records observe, and say so themselves.)"""
+        if streak.failures >= _SAID_AFTER and self._limit == self._policy.limit and not self._told:
+            self._told = True
+            _LOGGER.warning('Waiting for %s, for up to %.0f seconds: %s', self._server, self._limit, failure)
+
+    def _is_refusal(self, streak: _Streak, over: bool) -> bool:
+        """Whether the failures are due to the request itself rather than to passing trouble.
+
+        Args:
+            over: it cannot be tried again.
+        """
+        match streak.verdict:
+            case Verdict.FAILING if streak.batch and streak.length >= _SAME_BATCH:
+                if streak.batch > 1 or self._last_batch > streak.started:
+                    return True
+                return streak.length >= _SAME_RECORD and self._is_well()
+            case Verdict.BLOCKED:
+                return streak.batch > 1 or streak.length > 1 or over
+            case Verdict.ODD if streak.first:
+                return not streak.waking and (streak.length >= _SAME_BATCH or over)
+            case Verdict.ODD if streak.length >= _SAME_BATCH:
+                # An outage may have ended between the failure and the question.
+                was_well, streak.is_well = streak.is_well, self._is_well()
+                return was_well and streak.is_well
+        return False
+
+
+class _Streak:
+    """Failures of one request, one after the other.
+
+    Attributes:
+        batch, first, started: as in `Retries.call`.
+        failures: how many, of all kinds.
+        verdict: of the last ones.
+        length: how many of that kind.
+        waking: whether the last one said that something is being started.
+        is_well: whether the server was otherwise well after the last one.
+    """
+
+    def __init__(self, batch: int, first: bool, started: float):
+        self.batch, self.first, self.started = batch, first, started
+        self.failures = self.length = 0
+        self.verdict: Verdict | None = None
+        self.waking = self.is_well = False
+
+    def add(self, failure: TransientError) -> None:
+        """One more."""
+        found = verdict(failure.status, failure.foreign, failure.waking)
+        self.length = self.length + 1 if found is self.verdict else 1
+        self.is_well = self.is_well and self.length > 1
+        self.failures += 1
+        self.verdict, self.waking = found, failure.waking

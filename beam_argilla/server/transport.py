@@ -1,0 +1,207 @@
+"""The way to a server: which certificates are trusted, which proxy is asked, and what can be wrong with either."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from beam_argilla.errors import CertificateError, JobError, NotArgillaError, TransientError
+from beam_argilla.server.faults import Verdict, verdict
+
+
+class Transport(NamedTuple):
+    """How requests travel.
+
+    Attributes:
+        server: its address.
+        verify: what `httpx` checks the server's certificate with.
+        proxy: the URL of the proxy in between; None if there is none.
+    """
+
+    server: str
+    verify: ssl.SSLContext | bool
+    proxy: str | None
+
+    def options(self) -> dict[str, Any]:
+        """As `httpx.Client` and the SDK take it. What else the environment says is not asked for."""
+        return {'verify': self.verify, 'proxy': self.proxy, 'trust_env': False}
+
+    @property
+    def note(self) -> str:
+        """For messages: which proxy is asked, without its password."""
+        if self.proxy is None:
+            return ''
+        host = urlsplit(self.server).hostname
+        return (
+            f' (Requests go through the proxy {_without_password(self.proxy)}, which the environment names; '
+            f'NO_PROXY={host} in the environment goes round it.)'
+        )
+
+    def trouble(self, error: httpx.RequestError, request: str, clean: Callable[[str], str]) -> Exception:
+        """The exception for a request that was not answered.
+
+        Args:
+            error: httpx's.
+            request: its method and address.
+            clean: takes secrets out of a text.
+        """
+        cause = type(error).__name__
+        if isinstance(error, httpx.ProxyError):  # 'STATUS REASON' of an answer to CONNECT, which no record is part of
+            status = str(error)[:3]
+            if status.isdigit() and verdict(int(status), foreign=True) is Verdict.BLOCKED:
+                return JobError(clean(f'The proxy refuses to connect to {self.server}: {error}{self.note}'))
+        failure = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
+        if isinstance(failure, ssl.SSLCertVerificationError):
+            return _not_trusted(self.server, failure)
+        if failure is not None and failure.reason in _NOT_TLS:
+            return NotArgillaError(
+                f'What answers at {self.server} does not speak TLS ({failure.reason}): is it the address of a server '
+                f'with http:// instead of https://?{self.note}'
+            )
+        return TransientError(clean(f'{request}: {cause}: {error}{self.note}'), cause)
+
+
+def transport(server: str, ca_file: str | os.PathLike[str] | None = None) -> Transport:
+    """The way from this machine.
+
+    Args:
+        server: its address.
+        ca_file: PEM file of certificates that are trusted besides those that this machine trusts.
+
+    Raises:
+        CertificateError: a file of certificates cannot be read, or is none.
+        JobError: the proxy that the environment names for this address cannot be used.
+    """
+    parts = urlsplit(server)
+    # Loading the certificates takes longer than a small job.
+    verify = _ssl_context(ca_file) if parts.scheme == 'https' else False
+    proxy = _proxy(parts)
+    if proxy is not None:
+        _check_proxy(proxy, parts)
+    return Transport(server, verify, proxy)
+
+
+# -- certificates
+
+# What OpenSSL makes of an answer in plain HTTP.
+_NOT_TLS = ('WRONG_VERSION_NUMBER', 'PACKET_LENGTH_TOO_LONG', 'RECORD_LAYER_FAILURE', 'HTTP_REQUEST')
+_EXPIRED, _NOT_YET_VALID, _OTHER_HOST, _OTHER_ADDRESS = 10, 9, 62, 64  # OpenSSL's X509_V_ERR_…
+
+
+def _ssl_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
+    try:
+        context = httpx.create_ssl_context()
+    except OSError as e:  # ssl.SSLError is one
+        raise CertificateError(
+            f'The certificates to trust cannot be read: {e}. Look at SSL_CERT_FILE and SSL_CERT_DIR in the environment.'
+        ) from e
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except ssl.SSLError as e:
+            raise CertificateError(f'ca_file={os.fspath(ca_file)!r} holds no certificates in PEM form: {e}') from e
+        except OSError as e:
+            raise CertificateError(
+                f'ca_file={os.fspath(ca_file)!r} cannot be read where this code runs: {e.strerror or e}'
+            ) from e
+    return context
+
+
+def _not_trusted(server: str, error: ssl.SSLCertVerificationError) -> CertificateError:
+    if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
+        way_out = 'It must be renewed on the server; or is the clock of this machine wrong?'
+    elif error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
+        way_out = 'Use an address that the certificate is for.'
+    else:
+        way_out = (
+            'If it is the right server, name a PEM file with the certificate of the authority that signed it (or with '
+            "the server's own, where it is self-signed): ArgillaConnection(ca_file=...), --ca_file FILE, or "
+            'SSL_CERT_FILE in the environment.'
+        )
+    return CertificateError(f'The certificate of {server} is not trusted: {error.verify_message}. {way_out}')
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+# -- proxies
+
+
+def _proxy(server: SplitResult) -> str | None:
+    """The URL of the proxy that the environment (or the system, where Python asks it) names for the server."""
+    proxies = getproxies()
+    proxy = proxies.get(server.scheme) or proxies.get('all')
+    host = server.hostname or ''
+    if not proxy or _is_this_machine(host) or _is_excepted(host, server.port, proxies.get('no', '')):
+        return None
+    return proxy if '://' in proxy else f'http://{proxy}'
+
+
+def _check_proxy(proxy: str, server: SplitResult) -> None:
+    try:
+        if not urlsplit(proxy).hostname:
+            raise ValueError('There is no host in it.')
+        httpx.Client(proxy=proxy, verify=False).close()
+    except (ValueError, ImportError, httpx.InvalidURL) as e:
+        raise JobError(
+            f'The proxy {_without_password(proxy)} for {server.geturl()}, which the environment names '
+            f'({server.scheme.upper()}_PROXY or ALL_PROXY), cannot be used: {_without_password(str(e))} Correct it, or '
+            f'go round it with NO_PROXY={server.hostname} in the environment.'
+        ) from None
+
+
+def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
+    """Whether NO_PROXY names the host, in any of the ways that programs know: names, ``*.name``, networks, ``*``."""
+    if proxy_bypass(f'{host}:{port}' if port else host):
+        return True
+    address = _address(host)
+    for name in (name.strip().lower() for name in no_proxy.split(',')):
+        if name == '*' or (name.startswith('*.') and host.endswith(name[1:])) or name.strip('[]') == host:
+            return True
+        with contextlib.suppress(ValueError):
+            if '/' in name and address is not None and address in ipaddress.ip_network(name, strict=False):
+                return True
+    return False
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether the name or address is this machine's own, as far as can be seen without asking anybody."""
+    host = host.rstrip('.')
+    if host == 'localhost' or host.endswith('.localhost') or host == socket.gethostname().lower():
+        return True
+    address = _address(host)
+    if address is None:
+        return False
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))  # which only an address of one's own can be
+        return True
+    return False
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, 'ipv4_mapped', None) or address
+
+
+def _without_password(text: str) -> str:
+    """The text without the users' names and passwords of URLs in it."""
+    return re.sub(r'(?<=//)[^/\s]*@', '', text)
