@@ -104,7 +104,7 @@ def check_server(client: Client) -> str:
         version = client.json('GET', '/version', 'version', first=True)['version']
     except (GatewayError, RejectedBatchError) as e:
         raise NotArgillaError(
-            f'{client.url} is not an Argilla server. {e} Is it the address of the server itself (for a Hugging Face '
+            f'{client.url} is not an Argilla server. {e}. Is it the address of the server itself (for a Hugging Face '
             'Space: https://OWNER-SPACE.hf.space)? A private Space also needs the header Authorization.'
         ) from e
     version = version if isinstance(version, str) else ''

@@ -198,7 +198,7 @@ def _is_waking(said: str) -> bool:
 def _said(response: httpx.Response) -> str:
     """What a person would read, in a line. Of a redirect: where to."""
     if response.has_redirect_location:
-        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address.'
+        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address'
     text = response.text[:20_000]
     if 'html' in response.headers.get('Content-Type', '') or text.lstrip().startswith('<'):
         text = f'a web page: {html.unescape(_NOT_SHOWN.sub(" ", text))}'

@@ -152,6 +152,23 @@ def test_a_job_makes_every_kind_of_request():
     assert len(ASKED) > 14
 
 
+def test_the_table_is_this_one():
+    own = {status: verdict(status, foreign=False) for status in range(400, 600)}
+    assert {s for s, v in own.items() if v is Verdict.REFUSED} >= {400, 402, 409, 413, 422, 499}
+    others = {v: s for s, v in own.items() if v not in (Verdict.REFUSED, Verdict.PASSING)}
+    assert others == {Verdict.UNKNOWN_KEY: 401, Verdict.FORBIDDEN: 403, Verdict.ABSENT: 505, Verdict.FAILING: 500}
+    assert {s for s, v in own.items() if v is Verdict.ABSENT} == {404, 405, 501, 505}
+    foreign = {status: verdict(status, foreign=True) for status in range(200, 1000)}
+    assert {s for s, v in foreign.items() if v is Verdict.ODD} == {*range(200, 300), 404}
+    passing = {408, 425, 429, *range(500, 600)} - {501, 505}
+    assert {s for s, v in foreign.items() if v is Verdict.PASSING} == passing
+    assert {s for s, v in foreign.items() if v is Verdict.BLOCKED} == foreign.keys() - passing - {*range(200, 300), 404}
+    assert {s for s, v in own.items() if v in (Verdict.PASSING, Verdict.FAILING)} == passing
+    assert verdict(None, foreign=False) is Verdict.PASSING
+    assert verdict(403, foreign=True, waking=True) is Verdict.ODD
+    assert verdict(503, foreign=True, waking=True) is Verdict.PASSING
+
+
 # What becomes of a request, by the verdict on its answer: if it comes once, and if it stays; None: it succeeds.
 ONCE = {
     Verdict.PASSING: None,
