@@ -17,16 +17,22 @@ class Columns:
         instruction: text of the instruction (prompt).
         generation: text of one generation, or a list of texts: then one row is one instruction (wide input).
             Default: ``generation``, else ``generations``.
-        instruction_id: any string or integer column that says which rows belong together. Default: rows with the same
-            instruction belong together, and their id is the sha256 hex of the instruction, as in distilabel.
-        model_name: which model wrote the generation. [``model_name``; wide: ``generation_models``]
-        rating: number, or text of a number. [``rating``; wide: ``ratings``]
-        rationale: why that rating. [``rationale``; wide: ``rationales``]
-        agent: who gave the rating and rationale. Not used unless named.
-        position: integer; the order of a group's generations. Not used unless named: the order is then that of
+        instruction_id: says which rows belong together: text, whole numbers of any type (1, 1.0 and Decimal('1.00') are
+            one id), UUIDs, dates, or structs (as JSON). Default: rows with the same instruction belong together, and
+            their id is the sha256 hex of the instruction, as in distilabel.
+        model_name: which model wrote the generation: text or a number. [``model_name``; wide: ``generation_models``,
+            or ``model_name`` if it is a list]
+        rating: number, or text of a number. [``rating``; wide: ``ratings``, or ``rating`` if it is a list]
+        rationale: why that rating. [``rationale``; wide: ``rationales``, or ``rationale`` if it is a list]
+        agent: who gave the rating and rationale: text or a number. Not used unless named.
+        position: whole number; the order of a group's generations. Not used unless named: the order is then that of
             (model_name, generation), so that it never depends on the order in which rows arrive. Wide input keeps the
             order of its lists.
-        metadata: further columns to carry along, for the task's metadata.
+        metadata: further columns to carry along, for the task's metadata. Lists are several values; structs and nested
+            lists are JSON.
+
+    A value means the same whatever its type and whatever stands beside it. A column without any value may have any
+    type; one whose type can never mean what it should is an error, and a single value that cannot costs its row.
 
     Raises:
         ValueError: two roles share a column, or a metadata column is named twice.

@@ -19,7 +19,11 @@ class FailedRecord(NamedTuple):
         message: what is wrong and what to do, for people.
         status: the server's HTTP status, None if the server was not asked.
         data: JSON. ``{"record": {...}}``; ``{"group": [...]}``, the canonical rows of a whole group; ``{"rows":
-            [...]}``, canonical rows that are not a whole group; or ``{"input": [...]}``, rows as they were read.
+            [...]}``, canonical rows that are not a whole group; or ``{"input": [...]}``, rows as they were read. Of
+            those, a wide row (its generations are a list) is a whole group, unless ids come in several rows
+            (``shuffle=True``); a long row is a part of one.
+        source: the file that a row was read from, None if it is not known or was no file.
+        row: which row of the file, counted from 0.
     """
 
     external_id: str | None
@@ -28,6 +32,8 @@ class FailedRecord(NamedTuple):
     message: str
     status: int | None
     data: str
+    source: str | None = None
+    row: int | None = None
 
     def to_json(self) -> str:
         """One JSON line, `data` nested as JSON rather than as a string."""
@@ -35,7 +41,8 @@ class FailedRecord(NamedTuple):
 
     def shown(self) -> str:
         """What was refused and why, in a line for people."""
-        return f'{self.external_id}: {self.error}: {self.message}'
+        where = '' if self.row is None else f' ({self.source}, row {self.row})'
+        return f'{self.external_id}: {self.error}: {self.message}{where}'
 
 
 def to_json(value: Any) -> str:
@@ -83,6 +90,8 @@ def failed_rows(
     message: str,
     external_id: str | None = None,
     key: str = 'rows',
+    source: str | None = None,
+    row: int | None = None,
 ) -> FailedRecord:
     """A FailedRecord made of rows; `key` says which, see `FailedRecord.data`."""
-    return FailedRecord(external_id, stage, error, message, None, to_json({key: list(rows)}))
+    return FailedRecord(external_id, stage, error, message, None, to_json({key: list(rows)}), source, row)

@@ -43,12 +43,14 @@ class InputFacts(NamedTuple):
         clustered: that is the user's word.
         num_bytes: of the files; None if nobody looked.
         ids: PCollection of lists of instruction ids, one for each place where a group is said to be.
+        metadata: the columns that are carried along; None if nobody knows.
     """
 
     groups_are_whole: bool = False
     clustered: bool = False
     num_bytes: int | None = None
     ids: Any = None
+    metadata: tuple[str, ...] | None = None
 
 
 def is_grouped(table: pa.Table) -> bool:
@@ -61,18 +63,34 @@ def metadata_columns(table: pa.Table) -> list[str]:
     return [n[len(METADATA_PREFIX) :] for n in table.column_names if n.startswith(METADATA_PREFIX)]
 
 
-def rows(table: pa.Table) -> list[dict]:
-    """The table's rows as dicts without nulls, for messages and the failed output. What is not UTF-8 stays bytes."""
+def rows(table: pa.Table, nulls: bool = False) -> list[dict]:
+    """The table's rows as dicts, for messages and the failed output. What Python cannot hold stays bytes, or is shown.
+
+    Args:
+        nulls: keep the names of what is null.
+    """
+    names = table.column_names
+    columns = [_python_values(column) for column in table.columns]
+    found = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return found if nulls else [{k: v for k, v in row.items() if v is not None} for row in found]
+
+
+def _python_values(column: pa.ChunkedArray) -> list[Any]:
     try:
-        values = table.to_pylist()
-    except UnicodeDecodeError:
-        as_bytes = [pa.field(f.name, pa.large_binary() if _holds_text(f.type) else f.type) for f in table.schema]
-        values = table.cast(pa.schema(as_bytes)).to_pylist()
-    return [{k: v for k, v in row.items() if v is not None} for row in values]
+        return column.to_pylist()
+    except (ValueError, OverflowError):  # texts that are not UTF-8, times that Python does not have
+        return [_python_value(scalar) for scalar in column]
 
 
-def _holds_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+def _python_value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        if hasattr(scalar, 'as_buffer'):
+            return scalar.as_buffer().to_pybytes()
+        if hasattr(scalar, 'values') and not isinstance(scalar, pa.DictionaryScalar):
+            return [_python_value(item) for item in scalar.values]
+        return str(scalar.cast(pa.string())) if pa.types.is_temporal(scalar.type) else f'a {scalar.type}'
 
 
 def group_starts(table: pa.Table) -> np.ndarray:

@@ -42,6 +42,8 @@ class Record(NamedTuple):
         warnings: what was left out while building it, for people; not sent.
         vectors: name → numbers, as many as the dataset's vector has dimensions. One that is not given stays what it is
             on the server.
+        record_id: the server's UUID of the record to update, whatever the external id of that is. None: the one with
+            this external id, or a new one.
     """
 
     external_id: str
@@ -50,6 +52,7 @@ class Record(NamedTuple):
     metadata: Mapping[str, Any] = {}  # a NamedTuple's default, never changed; so is that of vectors
     warnings: Sequence[str] = ()
     vectors: Mapping[str, Sequence[float]] = {}
+    record_id: str | None = None
 
 
 def failed_record(record: Record, stage: str, error: str, message: str, status: int | None = None) -> FailedRecord:
@@ -65,6 +68,11 @@ def external_id(instruction_id: str, namespace: str | None = None, suffix: str |
     """``[namespace/]instruction_id[-suffix]``."""
     prefix = f'{namespace}/' if namespace else ''
     return f'{prefix}{instruction_id}-{suffix}' if suffix else prefix + instruction_id
+
+
+def is_external_id(text: str, instruction_id: str) -> bool:
+    """Whether `external_id` makes this text of the instruction id, with whatever namespace and suffix."""
+    return re.fullmatch(f'(.*/)?{re.escape(instruction_id)}(-[0-9a-f]{{12}})?', text, re.DOTALL) is not None
 
 
 def generation_suffix(model_name: str | None, generation: str) -> str:

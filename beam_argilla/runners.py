@@ -67,17 +67,51 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
     Args:
         callback: does no harm if it is called more than once.
     """
-    here = workers_run_here(pipeline)
     never_run = weakref.finalize(pipeline, callback)
-    never_run.atexit = here
+    never_run.atexit = workers_run_here(pipeline)
+
+    def ended(failed: bool, last: bool) -> None:
+        if last:
+            callback()
+
+    _watch(pipeline, ended, goes_on=never_run.detach)  # whether or not anybody remembers the pipeline
+
+
+def when_failed(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
+    """Calls back when a job of the pipeline has failed or was stopped, as far as this process learns of it.
+
+    It learns of it as `when_ended` does. If a pipeline is run several times, it calls back only as long as none of its
+    jobs has ended well, and none is running.
+    """
+    well = False
+
+    def ended(failed: bool, last: bool) -> None:
+        nonlocal well
+        well = well or not failed
+        if last and not well:
+            callback()
+
+    _watch(pipeline, ended)
+
+
+def _watch(
+    pipeline: beam.Pipeline, ended: Callable[[bool, bool], object], goes_on: Callable[[], object] = lambda: None
+) -> None:
+    """Watches the jobs of a pipeline.
+
+    Args:
+        ended: called for each job that ends: whether it failed or was stopped, and whether no other is running.
+        goes_on: called when a job was started and goes on.
+    """
+    here = workers_run_here(pipeline)
     run = pipeline.run
     running: set[int] = set()  # by number: a pipeline may be run again while it runs
     numbers = itertools.count()
 
-    def ended(number: int) -> None:
-        running.discard(number)
-        if not running:
-            callback()
+    def has_ended(number: int, failed: bool) -> None:
+        if number in running:
+            running.remove(number)
+            ended(failed, not running)
 
     @functools.wraps(run)
     def run_and_see(*args: Any, **kwargs: Any) -> Any:
@@ -86,23 +120,28 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
         try:
             result = run(*args, **kwargs)
         except BaseException:
-            ended(number)
+            has_ended(number, True)
             raise
-        if _has_ended(result, False):
-            ended(number)
+        state = _state(result)
+        if PipelineState.is_terminal(state):
+            has_ended(number, state in _FAILED)
             return result
-        never_run.detach()  # the job goes on, whether or not anybody remembers the pipeline
+        goes_on()
         if here:
-            atexit.register(callback)
+            atexit.register(has_ended, number, True)
         wait = result.wait_until_finish
 
         @functools.wraps(wait)
         def wait_and_see(*args: Any, **kwargs: Any) -> Any:
+            raised = True
             try:
-                return wait(*args, **kwargs)
+                out = wait(*args, **kwargs)
+                raised = False
+                return out
             finally:
-                if _has_ended(result, here):
-                    ended(number)
+                state = _state(result)
+                if PipelineState.is_terminal(state) or (state is None and here):
+                    has_ended(number, raised if state is None else state in _FAILED)
 
         result.wait_until_finish = wait_and_see
         return result
@@ -110,9 +149,12 @@ def when_ended(pipeline: beam.Pipeline, callback: Callable[[], object]) -> None:
     pipeline.run = run_and_see  # Beam has no hook of its own for this
 
 
-def _has_ended(result: PipelineResult, otherwise: bool) -> bool:
-    """Whether the job is in a final state; `otherwise` if its runner does not answer."""
+_FAILED = (PipelineState.FAILED, PipelineState.CANCELLED)
+
+
+def _state(result: PipelineResult) -> str | None:
+    """The state of the job; None if its runner does not answer."""
     try:
-        return PipelineState.is_terminal(result.state)
+        return result.state
     except Exception:  # gRPC's, or that of a cloud's client
-        return otherwise
+        return None

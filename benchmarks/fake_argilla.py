@@ -57,6 +57,7 @@ def main() -> None:
         'questions': {'items': with_ids(settings.questions)},
         'metadata-properties': {'items': []},
         'vectors-settings': {'items': []},
+        'records': {'items': [], 'total': 0},
     }
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.error_handling import CollectingErrorHandler
@@ -93,7 +92,7 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
         )
 
     if read is not None:
-        types = metadata_types(read.schema)
+        types = read.metadata_types or {}
     else:  # what was refused before does not say what type a column had
         dataset = look()
         types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata} if dataset else {}
@@ -107,17 +106,6 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     job = Job(args, read, retry, task, connection, local)
     build(p, job)
     return job, p
-
-
-def metadata_types(schema: pa.Schema) -> dict[str, str]:
-    """The type of metadata that each column of the files can be."""
-
-    def of(kind: pa.DataType) -> str:
-        if pa.types.is_integer(kind):
-            return 'integer'
-        return 'float' if pa.types.is_floating(kind) or pa.types.is_decimal(kind) else 'terms'
-
-    return {field.name: of(field.type) for field in schema}
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
@@ -155,6 +143,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             create_workspace=args.create_workspace,
             suggestions=args.suggestions,
             skip_unchanged=args.skip_unchanged,
+            adopt=args.adopt,
             max_parallelism=args.max_parallelism,
             retry=options.retry_of(args),
             distinct=False,  # grouping has made ids unique

@@ -30,6 +30,8 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     else:
         created, updated = get('records_created', 0), get('records_updated', 0)
         lines.append(f'{created + updated:,} records written: {created:,} created, {updated:,} updated')
+        if get('records_adopted'):
+            lines.append(f'{counts["records_adopted"]:,} records of others were adopted')
         if get('records_unchanged'):
             lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
     refused = refused_counts(counts)

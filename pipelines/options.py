@@ -49,6 +49,13 @@ def add_input(group: Group) -> None:
     group.add_argument(
         '--metadata_column', action='append', default=[], metavar='NAME', help='keep as metadata; repeatable'
     )
+    group.add_argument(
+        '--metadata',
+        action='append',
+        default=[],
+        metavar='NAME:TYPE',
+        help='the same, as terms, integer or float by your word; NAME:TYPE:PROPERTY renames it; repeatable',
+    )
 
 
 def columns_of(args: argparse.Namespace) -> ba.Columns:
@@ -62,8 +69,23 @@ def columns_of(args: argparse.Namespace) -> ba.Columns:
         rationale=args.rationale_column,
         agent=args.agent_column,
         position=args.position_column,
-        metadata=args.metadata_column,
+        metadata=[metadata.column for metadata in metadata_of(args, {})],
     )
+
+
+def metadata_of(args: argparse.Namespace, types: Mapping[str, str]) -> list[ba.Metadata]:
+    """What is kept as metadata.
+
+    Args:
+        types: column → what it can be, where nobody says so by hand; one of no known type is text.
+    """
+    kept = [ba.Metadata(name, types.get(name, 'terms')) for name in args.metadata_column]
+    for text in args.metadata:
+        said = re.fullmatch('(.+):(terms|integer|float)(?::(.+))?', text)
+        if said is None:
+            raise ValueError(f'--metadata {text}: write NAME:TYPE, where TYPE is terms, integer or float')
+        kept.append(ba.Metadata(said[1], said[2], name=said[3]))
+    return kept
 
 
 # -- how rows become records
@@ -116,7 +138,7 @@ def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.P
         'guidelines': args.guidelines,
         'use_markdown': args.use_markdown,
         'model_names': args.model_names,
-        'metadata': [ba.Metadata(name, metadata_types.get(name, 'terms')) for name in args.metadata_column],
+        'metadata': metadata_of(args, metadata_types),
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
@@ -175,6 +197,9 @@ def add_server(group: Group) -> None:
 def add_writing(group: Group) -> None:
     """How records are written, and what becomes of those that are not."""
     group.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
+    group.add_argument(
+        '--adopt', action='store_true', help='take over records that distilabel wrote on the same instructions'
+    )
     group.add_argument(
         '--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones (%(default)s)'
     )
@@ -237,7 +262,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     _check_unknown(parser, beam_args)
     if not args.input and not args.retry_failed:
         raise ValueError('--input is missing: which Parquet files?')
-    check_names(args.dataset, args.workspace)
+    check_names(args.dataset, args.workspace, True, args.create_workspace)
     if needs_server(args):
         if not args.api_url:
             raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')

@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
+from apache_beam import typehints
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.trigger import AccumulationMode, DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
@@ -97,6 +98,7 @@ class GroupGenerations(Fallible):
         self.spill = spill
 
     def expand(self, tables: beam.PCollection) -> beam.PCollection:
+        _check_element_type(tables.element_type)
         facts = getattr(tables, 'input_facts', InputFacts())
         partitions = self.num_partitions or partitions_for(facts.num_bytes)
         whole = facts.groups_are_whole if self.shuffle is None else not self.shuffle
@@ -115,6 +117,7 @@ class GroupGenerations(Fallible):
             ).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
+        grouped.groups.input_facts = InputFacts(metadata=facts.metadata)
         return grouped.groups
 
     def _check_windowing(self, tables: beam.PCollection, whole: bool) -> None:
@@ -204,11 +207,21 @@ class _Partition(beam.DoFn):
         return out
 
 
+def _check_element_type(kind: Any) -> None:
+    """Raises InputError where it is known while the pipeline is built that the elements are no tables."""
+    if kind is None or isinstance(kind, type(typehints.Any)) or (isinstance(kind, type) and issubclass(kind, pa.Table)):
+        return
+    raise _not_canonical(getattr(kind, '__name__', str(kind).partition('[')[0]))
+
+
 def _canonical(table: Any) -> pa.Table:
     if isinstance(table, pa.Table) and 'instruction_id' in table.column_names:
         return table
-    kind = f'a table of {table.column_names}' if isinstance(table, pa.Table) else type(table).__name__
-    raise InputError(
+    raise _not_canonical(f'a table of {table.column_names}' if isinstance(table, pa.Table) else type(table).__name__)
+
+
+def _not_canonical(kind: str) -> InputError:
+    return InputError(
         f'Canonical tables are grouped, not {kind}. Say what your columns are called: '
         'WriteToArgilla(columns=Columns(...)) or FormatGenerations(Columns(...)).'
     )

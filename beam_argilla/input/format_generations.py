@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
-from beam_argilla.input.rows import from_rows
+from beam_argilla.errors import InputError
+from beam_argilla.generations import InputFacts
+from beam_argilla.input.frames import as_table
+from beam_argilla.input.layouts import generation_names, no_such_columns
+from beam_argilla.input.parquet import BATCH_BYTES
+from beam_argilla.input.rows import from_rows, not_rows
 from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse
 
@@ -19,9 +25,11 @@ _MAX_ROWS = 2_000  # of rows (dicts and the like) in one table
 
 
 class FormatGenerations(Fallible):
-    """Makes canonical tables of a user's elements: `pa.Table`, `pa.RecordBatch`, dict, `beam.Row` or NamedTuple.
+    """Makes canonical tables of a user's elements.
 
-    Rows are put into tables bundle by bundle and window by window. Output: PCollection of canonical tables.
+    Input: PCollection of tables (`pa.Table`, `pa.RecordBatch`, pandas or Polars data frame, `datasets.Dataset`) or of
+    rows (dict, `beam.Row`, NamedTuple, data class, pydantic model). Rows are put into tables bundle by bundle and
+    window by window. Output: PCollection of canonical tables.
 
     What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
@@ -29,8 +37,9 @@ class FormatGenerations(Fallible):
         columns: what the elements call their columns.
 
     Raises:
-        InputError: (while running) an element is neither a table nor a row, or a table lacks a column or has one of a
-            type that cannot mean what it should.
+        InputError: (when it is applied, where that can be seen of `beam.Create` or of a schema; else while running)
+            an element is neither a table nor a row, no row has a column that was named, a table lacks a column or
+            has one of a type that cannot mean what it should.
 
     Example:
         >>> rows = p | beam.Create([{'instruction': 'Say hello.', 'generation': 'Hello!', 'model_name': 'm'}])
@@ -42,13 +51,60 @@ class FormatGenerations(Fallible):
         self.columns = columns or Columns()
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        _check_element_type(elements.element_type)
+        names = _names_of(elements)
+        if names is not None:
+            _check_names(names, self.columns)
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
+        formatted.tables.input_facts = InputFacts(metadata=tuple(self.columns.metadata))
         return formatted.tables
 
     def display_data(self) -> dict[str, Any]:
         return {'columns': str(self.columns)}
+
+
+def _check_element_type(kind: Any) -> None:
+    """Raises InputError on what is known to be no row, such as the column names that are a data frame's elements."""
+    is_one_value = isinstance(kind, type) and (issubclass(kind, (str, bytes, int, float)) or kind.__name__ == 'Series')
+    if is_one_value:
+        raise InputError(not_rows(kind))
+
+
+def _names_of(elements: beam.PCollection) -> Iterable[str] | None:
+    """The columns of the rows, where they are known while the pipeline is built: of a schema, or all that rows have."""
+    kind = elements.element_type
+    if isinstance(kind, RowTypeConstraint):
+        return [name for name, _ in kind._fields]
+    if isinstance(kind, type) and hasattr(kind, '_fields'):
+        return list(kind._fields)
+    step = elements.producer
+    while step is not None and not isinstance(step.transform, beam.Create):
+        step = step.parent  # Create is made of other steps
+    rows = [] if step is None else step.transform.values
+    if rows and all(isinstance(row, Mapping) for row in rows):
+        return list(dict.fromkeys(str(name) for row in rows for name in row))
+    return None
+
+
+def _check_names(names: Iterable[str], columns: Columns) -> None:
+    named = {'instruction': columns.instruction, 'generation': columns.generation}
+    optional = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
+    named |= {role: getattr(columns, role) for role in optional}
+    missing = [(role, name) for role, name in named.items() if name is not None and name not in names]
+    missing += [('metadata', name) for name in columns.metadata if name not in names]
+    if columns.generation is None and not set(generation_names(columns)).intersection(names):
+        missing.append(('generation', generation_names(columns)[0]))
+    if missing:
+        raise InputError(no_such_columns(missing, list(names)))
+
+
+def _pieces(table: pa.Table) -> Iterator[pa.Table]:
+    """Tables of about BATCH_BYTES: an element may be a whole data set."""
+    step = max(1, int(table.num_rows * BATCH_BYTES / max(table.nbytes, 1)))
+    for start in range(0, max(table.num_rows, 1), step):
+        yield table.slice(start, step)
 
 
 class _Format(beam.DoFn):
@@ -64,16 +120,16 @@ class _Format(beam.DoFn):
     def process(
         self, element: Any, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
-        if isinstance(element, pa.RecordBatch):
-            element = pa.Table.from_batches([element])
-        if isinstance(element, pa.Table):
-            formatted = to_canonical(element, self._columns)
-            yield from map(refuse, formatted.failed)
-            if formatted.table.num_rows:
-                yield formatted.table
+        table = as_table(element)
+        if isinstance(table, pa.Table):
+            for piece in _pieces(table):
+                formatted = to_canonical(piece, self._columns)
+                yield from map(refuse, formatted.failed)
+                if formatted.table.num_rows:
+                    yield formatted.table
             return
         buffered = self._rows.setdefault(window, [])
-        buffered.append(element)
+        buffered += [element] if table is None else table
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
         if len(buffered) >= _MAX_ROWS:
             yield from self._flush(window)

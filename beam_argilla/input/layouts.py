@@ -6,25 +6,25 @@ the generation column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
+from beam_argilla.input.plain import is_list, plain_type
 
-# Names used where none is given: (long input, wide input), as distilabel names them. In wide input a column
-# `model_name` is the judge, not the author of the generations, so it is not used there.
+# Names used where none is given: (long input, wide input), as distilabel names them. Wide input may use the former as
+# well, where it has lists under them; in it, a column `model_name` of texts is the judge, not the author.
 USUAL = {
     'generation': ('generation', 'generations'),
     'model_name': ('model_name', 'generation_models'),
     'rating': ('rating', 'ratings'),
     'rationale': ('rationale', 'rationales'),
 }
-
-
 # What a wide row may hold a list of, one item per generation.
 PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
+_OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
 
 
 def columns_to_read(columns: Columns) -> list[str]:
@@ -34,9 +34,8 @@ def columns_to_read(columns: Columns) -> list[str]:
     return list(dict.fromkeys([*filter(None, names), *columns.metadata]))
 
 
-def check_columns(schema: pa.Schema, columns: Columns) -> None:
-    """Raises InputError if a table of this schema lacks a column that `columns` needs, or gives one a wrong type."""
-    resolve(schema, columns)
+def generation_names(columns: Columns) -> tuple[str, ...]:
+    return (columns.generation,) if columns.generation is not None else USUAL['generation']
 
 
 def is_wide(schema: pa.Schema, columns: Columns) -> bool:
@@ -45,83 +44,109 @@ def is_wide(schema: pa.Schema, columns: Columns) -> bool:
 
 
 def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
-    """Role → name of the column that plays it, of those that are there and wanted."""
+    """Role → name of the column that plays it, of those that are there and wanted.
+
+    Raises:
+        InputError: a column that must be there is not, or is there twice.
+    """
     available = schema.names
-    generation = [columns.generation] if columns.generation is not None else list(USUAL['generation'])
-    found = next((name for name in generation if name in available), None)
-    if found is None:
-        raise _missing(generation[0], 'generation', available)
-    names = {'instruction': columns.instruction, 'generation': found}
-    wide = is_list(schema.field(found).type)
-    for role in ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position'):
+    names = {'instruction': columns.instruction}
+    generation = next((name for name in generation_names(columns) if name in available), generation_names(columns)[0])
+    names['generation'] = generation
+    wide = generation in available and is_list(schema.field(available.index(generation)).type)
+    for role in _OPTIONAL:
         named = getattr(columns, role)
-        usual = USUAL[role][wide] if role in USUAL else None
-        if named is not None:
-            names[role] = named
-        elif usual is not None and usual in available:
-            names[role] = usual
-    for role, name in [*names.items(), *(('metadata', name) for name in columns.metadata)]:
-        if name not in available:
-            raise _missing(name, role, available)
-    _check_types(schema, names, wide)
+        name = named if named is not None else _usual(schema, role, wide)
+        if name is not None:
+            names[role] = name
+    used = [*names.items(), *(('metadata', name) for name in columns.metadata)]
+    missing = [(role, name) for role, name in used if name not in available]
+    if missing:
+        raise InputError(no_such_columns(missing, available))
+    twice = next((name for _, name in used if available.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f'The input has {available.count(twice)} columns called {twice!r}: give each its own name.')
     return names
 
 
-def generation_names(columns: Columns) -> tuple[str, ...]:
-    return (columns.generation,) if columns.generation is not None else USUAL['generation']
+def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
+    if role not in USUAL:
+        return None
+    of_long, of_wide = USUAL[role]
+    if not wide:
+        return of_long if of_long in schema.names else None
+    if of_wide in schema.names:
+        return of_wide
+    return of_long if of_long in schema.names and is_list(schema.field(schema.names.index(of_long)).type) else None
 
 
-def _missing(name: str, role: str, available: Iterable[str]) -> InputError:
-    return InputError(
-        f'The input has no column {name!r} for the {role}. Its columns are: {", ".join(map(repr, available))}. '
-        f'Name the right one with Columns({role}=...) or --{role}_column.'
-    )
-
-
-def _check_types(schema: pa.Schema, names: Mapping[str, str], wide: bool) -> None:
-    def check(role: str, good: Callable[[pa.DataType], bool], expected: str) -> None:
-        if role not in names or pa.types.is_null(schema.field(names[role]).type):  # nulls may stand for anything
-            return
-        kind = schema.field(names[role]).type
-        listed = is_list(kind)
-        may_list = wide and role in PER_GENERATION
-        must_list = wide and role in ('generation', 'rating', 'rationale')
-        value = value_type(kind)
-        if (listed and not may_list) or (must_list and not listed) or not (good(value) or pa.types.is_null(value)):
-            shape = 'a list of ' if must_list else ''
-            raise InputError(f'Column {names[role]!r} is {kind}; the {role} must be {shape}{expected}.')
-
-    check('instruction', is_text, 'text')
-    check('generation', is_text, 'text')
-    check('instruction_id', lambda t: is_text(t) or pa.types.is_integer(t), 'text or integer')
-    check('model_name', is_text, 'text')
-    check('rating', lambda t: is_text(t) or is_number(t), 'a number or text')
-    check('rationale', is_text, 'text')
-    check('agent', is_text, 'text')
-    check('position', pa.types.is_integer, 'integer')
-
-
-def is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
-def value_type(kind: pa.DataType) -> pa.DataType:
-    """What the cells (or the list's items) really hold."""
-    if is_list(kind):
-        kind = kind.value_type
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    kind = value_type(kind)
+def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:
+    """What is said of columns that are not there, given as (role, name)."""
+    lacking = ' and '.join(f'{name!r} for the {role}' for role, name in missing)
+    python = ', '.join(f'{role}=...' for role, _ in missing)
+    options = ', '.join(dict.fromkeys(f'--{role}_column' for role, _ in missing))
     return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or str(kind) in ('string_view', 'binary_view')
+        f'The input has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
+        f'Name the right {"one" if len(missing) == 1 else "ones"} with Columns({python}) or {options}.'
     )
 
 
-def is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+def misfit(schema: pa.Schema, names: Mapping[str, str], role: str) -> str | None:
+    """What is wrong with the type of the column that plays a role; None if its values can mean what they should.
+
+    A column without values has its type by accident, so whoever finds a misfit looks whether there are any.
+    """
+    kind = schema.field(names[role]).type
+    wide = is_list(schema.field(names['generation']).type)
+    may_list = wide and role in PER_GENERATION
+    must_list = wide and role in ('generation', 'rating', 'rationale')
+    listed = is_list(kind)
+    if wide and role == 'position':  # theirs is that of their lists
+        return None
+    if (not listed or may_list) and (listed or not must_list) and can_mean(role, _item_type(kind)):
+        return None
+    if pa.types.is_null(kind):
+        return None
+    expected = f'{"a list of " if must_list else ""}{_EXPECTED[role]}'
+    return f'Column {names[role]!r} is {kind}; the {role} must be {expected}.'
+
+
+def _item_type(kind: pa.DataType) -> pa.DataType:
+    """Of a list, the type of its items; else the type itself; both plain."""
+    kind = plain_type(kind)
+    return kind.value_type if pa.types.is_large_list(kind) else kind
+
+
+def can_mean(role: str, kind: pa.DataType) -> bool:
+    """Whether values of this plain type can be what the role needs."""
+    return pa.types.is_null(kind) or any(fits(kind) for fits in _FITTING[role])
+
+
+_TEXT = (pa.types.is_large_string, pa.types.is_large_binary)
+_NUMBER = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+_NAME = (*_TEXT, *_NUMBER, pa.types.is_date, pa.types.is_timestamp, pa.types.is_struct, pa.types.is_map)
+_FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
+    'instruction': _TEXT,
+    'generation': _TEXT,
+    'rationale': _TEXT,
+    'rating': (*_TEXT, *_NUMBER),
+    'position': _NUMBER,
+    'instruction_id': _NAME,
+    'model_name': _NAME,
+    'agent': _NAME,
+}
+_EXPECTED = {
+    'instruction': 'text',
+    'generation': 'text',
+    'rationale': 'text',
+    'rating': 'a number or text',
+    'position': 'integer',
+    'instruction_id': 'text, a whole number, a UUID or a date',
+    'model_name': 'text or a number',
+    'agent': 'text or a number',
+}
+
+
+def expected(role: str) -> str:
+    """What the values of a role must be, for messages."""
+    return _EXPECTED[role]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
-from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
@@ -18,9 +18,11 @@ from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
 from beam_argilla.input import parquet
-from beam_argilla.input.layouts import columns_to_read, is_wide
-from beam_argilla.input.parquet import RowGroups, batches, findable, first_schema, matching_files, parquet_file
-from beam_argilla.input.tables import instruction_ids, to_canonical
+from beam_argilla.input.layouts import columns_to_read
+from beam_argilla.input.matching import matching_files, patterns_of
+from beam_argilla.input.parquet import RowGroups, batches, parquet_file
+from beam_argilla.input.schemas import look
+from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
@@ -35,17 +37,26 @@ class ReadGenerations(Fallible):
     What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
     Args:
-        patterns: a file pattern, or several.
+        patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
+            several stand for is read once. Folders on the way that are called ``column=value`` are columns. Brackets
+            are taken as they stand where such a file or folder is there.
         columns: what the input calls its columns.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
             refuses what cannot be read of it.
-        validate: look at the files while the pipeline is built, to tell of a mistake at once, to see whether the input
-            is wide, and to learn its size. False: for files that do not exist yet, or cannot be seen from here.
+        validate: look at the files' footers while the pipeline is built (side by side; of more than 2,000 files at so
+            many of them), to tell of a mistake at once, to see whether the input is wide, and to learn its size and
+            types. What differs between files is logged once. False: for files that do not exist yet, or cannot be seen
+            from here.
+
+    Attributes:
+        metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
+            None if they were not looked at.
 
     Raises:
-        InputError: a pattern matches no file, or the first file is not Parquet or lacks a column.
+        InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
+            never mean what it should.
         ValueError: an unknown `on_bad_file`.
 
     Example:
@@ -54,35 +65,35 @@ class ReadGenerations(Fallible):
 
     def __init__(
         self,
-        patterns: str | Sequence[str],
+        patterns: str | os.PathLike | Sequence[str | os.PathLike],
         columns: Columns | None = None,
         clustered: bool = False,
         on_bad_file: str = 'fail',
         validate: bool = True,
     ):
         super().__init__()
-        self.patterns = [findable(p) for p in ([patterns] if isinstance(patterns, str) else patterns)]
+        self.patterns = patterns_of(patterns)
         self.columns = columns or Columns()
         self.clustered = clustered
         self.on_bad_file = on_bad_file
-        if not self.patterns:
-            raise InputError('No input: name at least one file pattern.')
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
-        self.schema: pa.Schema | None = None
-        self.facts = InputFacts(clustered, clustered)
+        self.metadata_types: dict[str, str] | None = None
+        self.facts = InputFacts(clustered, clustered, metadata=tuple(self.columns.metadata))
         if validate:
             files = matching_files(self.patterns)
-            self.schema = first_schema([f.path for f in files], self.columns, on_bad_file)
-            whole = clustered or is_wide(self.schema, self.columns)
-            self.facts = InputFacts(whole, clustered, sum(f.size_in_bytes for f in files))
+            seen = look([f.path for f in files], self.columns, on_bad_file)
+            self.metadata_types = seen.metadata_types
+            num_bytes = sum(f.size_in_bytes for f in files)
+            whole = clustered or seen.all_wide
+            self.facts = self.facts._replace(groups_are_whole=whole, num_bytes=num_bytes)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         keep_prism_from_splitting(pbegin.pipeline)
         splits = (
             pbegin
-            | 'Patterns' >> beam.Create(self.patterns)
-            | 'Match' >> fileio.MatchAll(fileio.EmptyMatchTreatment.DISALLOW)
+            | 'Patterns' >> beam.Create([self.patterns])
+            | 'Match' >> beam.FlatMap(lambda patterns: [file.path for file in matching_files(patterns)])
             | 'Split' >> beam.ParDo(_Split(self.clustered, self.on_bad_file)).with_outputs(Refused.TAG, main='splits')
         )
         read = (
@@ -114,21 +125,23 @@ class _Split(beam.DoFn):
         self._clustered = clustered
         self._on_bad_file = on_bad_file
 
-    def process(self, file: Any) -> Iterator[Any]:
-        FileSystems.report_source_lineage(file.path)
+    def process(self, path: str) -> Iterator[Any]:
+        FileSystems.report_source_lineage(path)
         try:
-            with parquet_file(file.path) as opened:
-                sizes = [opened.metadata.row_group(i).total_byte_size for i in range(opened.metadata.num_row_groups)]
+            with parquet_file(path) as opened:
+                groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
+                sizes = [(group.total_byte_size, group.num_rows) for group in groups]
         except InputError as e:
-            yield _bad_file(e, file.path, self._on_bad_file)
+            yield _bad_file(e, path, self._on_bad_file)
             return
-        first, size = 0, 0
-        for index, row_group in enumerate(sizes):
-            size += row_group
+        first = size = row = num_rows = 0
+        for index, (group_bytes, group_rows) in enumerate(sizes):
+            size += group_bytes
+            num_rows += group_rows
             last = index == len(sizes) - 1
             if last or (size >= parquet.SPLIT_BYTES and not self._clustered):
-                yield RowGroups(file.path, first, index + 1)
-                first, size = index + 1, 0
+                yield RowGroups(path, first, index + 1, row)
+                first, size, row, num_rows = index + 1, 0, row + num_rows, 0
 
 
 class _Read(beam.DoFn):
@@ -151,13 +164,14 @@ class _Read(beam.DoFn):
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
 
-    def _canonical(self, path: str, first: int, end: int) -> Iterator[Any]:
+    def _canonical(self, path: str, first: int, end: int, row: int) -> Iterator[Any]:
         for table in batches(path, first, end, columns_to_read(self._columns)):
             Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
             try:
-                formatted = to_canonical(table, self._columns)
+                formatted = to_canonical(table, self._columns, Origin(path, row))
             except InputError as e:
                 raise InputError(f'{path}: {e}') from e
+            row += table.num_rows
             yield from map(refuse, formatted.failed)
             # Encoded, 10,000 rows of one long prompt are small; decoded, they are not.
             step = max(1, int(formatted.table.num_rows * parquet.BATCH_BYTES / max(formatted.table.nbytes, 1)))
@@ -176,7 +190,7 @@ class _ReadIds(beam.DoFn):
     def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
         last = None
         try:
-            for table in batches(*row_groups, [self._columns.instruction_id or self._columns.instruction]):
+            for table in batches(*row_groups[:3], [self._columns.instruction_id or self._columns.instruction]):
                 ids = instruction_ids(table, self._columns)
                 if self._clustered:
                     runs = ids.take(pa.array(run_starts(ids))).to_pylist()

@@ -1,25 +1,47 @@
-"""Rows of a user's (dicts, `beam.Row`s, NamedTuples) → canonical tables; each row is judged by itself."""
+"""Rows of a user's (dicts, `beam.Row`s, NamedTuples, …) → canonical tables; each row is judged by itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import TEXT
-from beam_argilla.input.layouts import PER_GENERATION, USUAL, columns_to_read, generation_names
-from beam_argilla.input.tables import Formatted, to_canonical
+from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
+from beam_argilla.input.layouts import PER_GENERATION, USUAL, can_mean, expected, no_such_columns
+from beam_argilla.input.tables import MEANING, Formatted, from_cells
+from beam_argilla.input.values import as_list, as_mapping, as_text, cell, common_text, is_missing, json_text
 
-_LISTS = (list, tuple, np.ndarray)
+Row = Mapping[str, Any]
+Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
+_ONE_VALUE = (str, int, float, bool, type(None))  # as most are
+_TEXTS = ('instruction', 'generation', 'rationale')  # which no other thing is made into
+# Roles for which the commonest types need no closer look.
+_COMMON = {
+    str: (*_TEXTS, 'instruction_id', 'model_name', 'agent', 'rating'),
+    int: ('instruction_id', 'model_name', 'agent', 'rating'),
+    float: ('model_name', 'agent', 'rating'),
+}
+_ERRORS = {
+    **dict.fromkeys(_TEXTS, 'NotText'),
+    'instruction_id': 'NotAnId',
+    'model_name': 'NotAName',
+    'agent': 'NotAName',
+    'rating': 'NotARating',
+    'position': 'NotAPosition',
+}
+_NOT_UTF8 = 'A text has a lone surrogate (half of a character), which UTF-8 cannot carry: repair the text'
+
+
+class _Unusable(Exception):
+    """A value that cannot mean what it should: error and message."""
 
 
 def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table], list[FailedRecord]]:
-    """Converts a batch of dicts, `beam.Row`s or NamedTuples.
+    """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
     Each row is judged by itself, whatever stands beside it: a key that is absent counts as null, and so does NaN.
 
@@ -29,88 +51,180 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table]
     Raises:
         InputError: an element is no row.
     """
+    candidates = {role: _candidates(role, columns) for role in MEANING}
     failed: list[FailedRecord] = []
-    layouts: dict[bool, list[dict[str, Any]]] = {}
+    layouts: dict[bool, list[tuple[Row, dict[str, Any]]]] = {}
     for element in elements:
-        row = {name: _null_if_nan(value) for name, value in _as_dict(element).items()}
-        wide = _is_wide_row(row, columns)
-        problem = _row_problem(row, columns, wide)
-        if problem is None:
-            layouts.setdefault(wide, []).append(row)
+        row = _as_row(element)
+        wide = _is_wide(row, candidates)
+        try:
+            cells = _cells(row, candidates, wide)
+            cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
+        except _Unusable as e:
+            error, message = e.args
+            failed.append(failed_rows([row], 'format', error, message, key='input'))
         else:
-            failed.append(failed_rows([row], 'format', *problem, key='input'))
-    formatted = [_from_layout(rows, columns, wide) for wide, rows in layouts.items()]
+            layouts.setdefault(wide, []).append((row, cells))
+    formatted = [_formatted(rows, candidates, wide) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
 
 
-def _from_layout(dicts: list[dict[str, Any]], columns: Columns, wide: bool) -> Formatted:
-    present = {name for row in dicts for name in row}
-    used = [name for name in columns_to_read(columns) if name in present or name in columns.named()]
-    if not present.intersection(generation_names(columns)):
-        used.append(generation_names(columns)[wide if columns.generation is None else 0])
-    arrays = {name: _from_python([row.get(name) for row in dicts]) for name in dict.fromkeys(used)}
-    return to_canonical(pa.table(arrays), columns)
+def _as_row(element: Any) -> Row:
+    row = as_mapping(element)
+    if row is None:
+        raise InputError(not_rows(type(element)))
+    return row
 
 
-def _is_wide_row(row: Mapping[str, Any], columns: Columns) -> bool:
-    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
-    names = [getattr(columns, role) or usual for role in PER_GENERATION for usual in USUAL.get(role, ())]
-    return any(isinstance(row.get(name), _LISTS) for name in (*names, *generation_names(columns)))
-
-
-def _row_problem(row: Mapping[str, Any], columns: Columns, wide: bool) -> tuple[str, str] | None:
-    """Why the row cannot be put into a table with others, if it cannot: error and message."""
-    if not _encodable(row):
-        return 'NotUtf8', 'A text has a lone surrogate (half of a character), which UTF-8 cannot carry: repair the text'
-    texts: list[tuple[str, Any]] = [(columns.instruction, row.get(columns.instruction))]
-    for role in ('generation', 'model_name', 'rationale', 'agent'):
-        named = getattr(columns, role)
-        for name in (named,) if named is not None else USUAL.get(role, ()):
-            value = row.get(name)
-            texts += [(name, v) for v in value] if wide and isinstance(value, _LISTS) else [(name, value)]
-    for name, value in texts:
-        if not (value is None or isinstance(value, (str, bytes))):
-            return 'NotText', f'Column {name!r} holds {type(value).__name__}, where text is needed'
-    return None
-
-
-def _null_if_nan(value: Any) -> Any:
-    """None for NaN, which pandas writes for what is missing."""
-    if isinstance(value, float) and value != value:
-        return None
-    return [_null_if_nan(v) for v in value] if isinstance(value, _LISTS) else value
-
-
-def _as_dict(element: Any) -> dict[str, Any]:
-    if isinstance(element, Mapping):
-        return dict(element)
-    for as_dict in ('_asdict', 'as_dict'):  # NamedTuple; beam.Row
-        if hasattr(element, as_dict):
-            return dict(getattr(element, as_dict)())
-    raise InputError(
-        f'WriteToArgilla takes pyarrow tables, dicts, beam.Rows and NamedTuples, not {type(element).__name__}.'
+def not_rows(kind: type) -> str:
+    """What is said of elements that are neither rows nor tables."""
+    hint = ' (Of a data frame, beam.Create(frame) makes elements of its column names: write beam.Create([frame]).)'
+    return (
+        'WriteToArgilla takes pyarrow tables, data frames, dicts, beam.Rows, NamedTuples and data classes, not '
+        f'{kind.__name__}.' + (hint if kind is str else '')
     )
 
 
-def _from_python(values: list[Any]) -> pa.Array:
-    """Values of one column of rows. Where types are mixed (4, '4.0', None), all are written as text."""
+def _is_wide(row: Row, candidates: Candidates) -> bool:
+    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
+    return any(
+        as_list(row[name]) is not None
+        for role in PER_GENERATION
+        for name in candidates[role]
+        if name in row and type(row[name]) not in _ONE_VALUE
+    )
+
+
+def _candidates(role: str, columns: Columns) -> tuple[str, ...]:
+    """The columns that may play the role."""
+    named = getattr(columns, role)
+    return (named,) if named is not None else USUAL.get(role, ())
+
+
+def _name(role: str, row: Row, names: tuple[str, ...], wide: bool) -> str | None:
+    """The column that plays the role in this row; None if none does."""
+    if len(names) < 2:
+        return names[0] if names else None
+    if role == 'generation':
+        return next((name for name in names if not _is_absent(row, name)), names[wide])
+    of_long, of_wide = names
+    if not wide or (_is_absent(row, of_wide) and as_list(row.get(of_long)) is not None):
+        return of_long
+    return of_wide
+
+
+def _is_absent(row: Row, name: str) -> bool:
+    return name not in row or is_missing(row[name])
+
+
+def _cells(row: Row, candidates: Candidates, wide: bool) -> dict[str, Any]:
+    """Role → what a canonical column (or a list for it) is made of."""
+    needed = {role: candidates[role] for role in ('instruction', 'generation')}
+    missing = [(role, names[0]) for role, names in needed.items() if not any(name in row for name in names)]
+    if missing:
+        error = 'EmptyInstruction' if missing[0][0] == 'instruction' else 'NullGeneration'
+        raise _Unusable(error, no_such_columns(missing, [str(name) for name in row]))
+    cells: dict[str, Any] = {}
+    for role, names in candidates.items():
+        name = _name(role, row, names, wide)
+        if name is not None and not (wide and role == 'position'):
+            listed = wide and role in PER_GENERATION
+            value = row.get(name)
+            cells[role] = _items(role, name, value, cells) if listed else _cell(role, name, value)
+    return cells
+
+
+def _items(role: str, name: str, value: Any, cells: Row) -> list[Any] | None:
+    if is_missing(value):
+        return None
+    items = as_list(value)
+    if items is None and role in ('model_name', 'agent'):  # the same for all
+        return [_cell(role, name, value)] * len(cells['generation'] or ())
+    if items is None:
+        raise _wrong(role, name, value, 'a list of ')
+    return [_cell(role, name, item) for item in items]
+
+
+def _cell(role: str, name: str, value: Any) -> Any:
+    """The text (or position) of one value."""
+    if value is None or (role == 'position' and type(value) is int and abs(value) < 2**63):
+        return value
+    text = common_text(value) if role in _COMMON.get(type(value), ()) else None
+    if text is not None:
+        return _encodable(text)
+    if is_missing(value):
+        return None
+    if role in _TEXTS and not isinstance(value, (str, bytes, bytearray, memoryview, pa.Scalar)):
+        raise _wrong(role, name, value)
+    mapping = as_mapping(value)
+    if mapping is not None and can_mean(role, pa.struct([])):
+        return json_text(mapping)
+    if mapping is not None or as_list(value) is not None:
+        raise _wrong(role, name, value)
     try:
-        return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([v if v is None or isinstance(v, str) else str(v) for v in values], TEXT)
+        array = cell(value)
+    except TypeError:
+        raise _wrong(role, name, value) from None
+    if not can_mean(role, array.type):
+        raise _wrong(role, name, value)
+    values, problems = MEANING[role](array)
+    if problems:
+        raise _Unusable(problems[0].error, problems[0].message.format(role=role, column=name))
+    return _encodable(values[0].as_py())
 
 
-def _encodable(value: Any) -> bool:
-    """Whether all texts in it can be written in UTF-8, which Arrow and JSON need; a lone surrogate cannot."""
-    if isinstance(value, str):
+def _metadata(name: str, value: Any) -> list[str | None] | None:
+    if is_missing(value):
+        return None
+    items = as_list(value)
+    return [_metadata_text(name, item) for item in (items if items is not None else [value])]
+
+
+def _metadata_text(name: str, value: Any) -> str | None:
+    text = common_text(value)
+    if text is not None:
+        return _encodable(text)
+    if is_missing(value):
+        return None
+    nested = as_mapping(value) or as_list(value)
+    if nested is not None:
+        return json_text(nested)
+    try:
+        text, problems = as_text(cell(value))
+    except TypeError as e:
+        raise _Unusable('NotText', f'Column {name!r} holds {e}, which has no text') from None
+    if problems:
+        raise _Unusable(problems[0].error, problems[0].message.format(role='metadata', column=name))
+    return _encodable(text[0].as_py())
+
+
+def _wrong(role: str, name: str, value: Any, shape: str = '') -> _Unusable:
+    kind = type(value).__name__
+    return _Unusable(_ERRORS[role], f'Column {name!r} holds a {kind}; the {role} must be {shape}{expected(role)}.')
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            return False
-        return True
-    if isinstance(value, Mapping):
-        return all(map(_encodable, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(_encodable, value))
-    return True
+            raise _Unusable('NotUtf8', _NOT_UTF8) from None
+    return value
+
+
+def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, wide: bool) -> Formatted:
+    """Rows of one layout."""
+    first = rows[0][0]
+    roles = list(dict.fromkeys(role for _, cells in rows for role in cells))
+    arrays = {role: pa.array([cells.get(role) for _, cells in rows], _type(role, wide)) for role in roles}
+    names = {role: _name(role, first, candidates[role], wide) or role for role in roles if role in MEANING}
+    return from_cells(arrays, names, lambda indexes: [rows[i][0] for i in indexes])
+
+
+def _type(role: str, wide: bool) -> pa.DataType:
+    if role.startswith(METADATA_PREFIX):
+        return METADATA
+    if role == 'position':
+        return pa.int64()
+    return pa.large_list(TEXT) if wide and role in PER_GENERATION else TEXT

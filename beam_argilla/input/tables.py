@@ -5,18 +5,33 @@ Rows that cannot be used come back beside the table, each with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_argilla.columns import Columns
+from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, rows
-from beam_argilla.input.layouts import is_list, resolve
-from beam_argilla.input.values import as_metadata, as_rating, as_text, is_blank, null_where_blank, one_chunk, sha256
-from beam_argilla.input.wide import explode
+from beam_argilla.input.layouts import PER_GENERATION, misfit, resolve
+from beam_argilla.input.plain import is_list, list_of, plain
+from beam_argilla.input.values import (
+    Meaning,
+    Problem,
+    as_id,
+    as_metadata,
+    as_position,
+    as_rating,
+    as_text,
+    as_text_or_null,
+    is_blank,
+    says_nothing,
+    sha256,
+)
+from beam_argilla.input.wide import explode, list_problems
 
 
 class Formatted(NamedTuple):
@@ -26,40 +41,89 @@ class Formatted(NamedTuple):
     failed: list[FailedRecord]
 
 
-def to_canonical(table: pa.Table, columns: Columns) -> Formatted:
+# What the values of a role mean.
+MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
+    'instruction': as_text,
+    'generation': as_text,
+    'instruction_id': as_id,
+    'model_name': as_text_or_null,
+    'rating': as_rating,
+    'rationale': as_text_or_null,
+    'agent': as_text_or_null,
+    'position': as_position,
+}
+
+
+# Indexes → those rows as the user gave them, for refusals.
+AsGiven = Callable[[np.ndarray], Sequence[Any]]
+
+
+class Origin(NamedTuple):
+    """Where a table was read from: a file, and which of its rows the table's first one is."""
+
+    source: str
+    row: int
+
+
+def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None) -> Formatted:
     """Converts one table of the user's.
 
     Args:
-        table: any chunking; string, large_string, string_view, binary and dictionary-encoded texts are understood.
+        table: any chunking, and any of Arrow's ways to hold the same (see `plain`).
         columns: what the columns are called.
+        origin: told of what is refused.
 
     Raises:
-        InputError: a column does not exist, or has a type that cannot mean what it should.
+        InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
     """
     names = resolve(table.schema, columns)
-    table = table.select(list(dict.fromkeys([*names.values(), *columns.metadata])))
-    wide = is_list(table.schema.field(names['generation']).type)
-    failed: list[FailedRecord] = []
+    cells = _cells(table, names)
+    cells |= {METADATA_PREFIX + name: plain(table.column(name)) for name in columns.metadata}
+    used = table.select(_indexes(table, [*names.values(), *columns.metadata]))
+
+    def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
+        return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
+
+    return from_cells(cells, names, as_given, origin)
+
+
+def from_cells(
+    cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven, origin: Origin | None = None
+) -> Formatted:
+    """Converts columns that are known by their roles.
+
+    Args:
+        cells: role, or prefixed name of metadata, → plain array; lists of generations make the rows wide.
+        names: role → what the column is called, for messages.
+        as_given: see `AsGiven`.
+        origin: told of what is refused.
+    """
+    all_rows = np.arange(len(cells['generation']))
+    wide = is_list(cells['generation'].type)
+    lists = {role: cells.pop(role) for role in PER_GENERATION if wide and role in cells and is_list(cells[role].type)}
     if wide:
-        table, more = explode(table, names)
-        failed += more
-    out, bad = _canonical_columns(table, names)
-    for name in columns.metadata:
-        out[METADATA_PREFIX + name] = as_metadata(table.column(name))
-    fields = [SCHEMA.field(n) if n in SCHEMA.names else pa.field(n, METADATA) for n in out]
-    canonical = pa.table(out).cast(pa.schema([f.with_nullable(True) for f in fields]))
-    refused: np.ndarray = np.zeros(table.num_rows, bool)
-    # An item of a wide row is no row of the input any more: it is reported in canonical form.
-    reported, key = (canonical, 'rows') if wide else (table, 'input')
-    for error, message, mask in bad:
-        mask = mask & ~refused  # the first reason is enough
-        refused |= mask
-        for index, row in zip(np.flatnonzero(mask), rows(reported.filter(pa.array(mask))), strict=True):
-            group = out['instruction_id'][int(index)].as_py()
-            failed.append(failed_rows([row], 'format', error, message, group, key))
-    if refused.any():
-        canonical = canonical.filter(pa.array(~refused))
-    return Formatted(canonical.cast(pa.schema(fields, metadata={GROUPED: b'wide'} if wide else None)), failed)
+        cells.pop('position', None)  # theirs is the order of their lists
+    out, problems = _meanings(cells, names)
+    if 'instruction_id' not in out:
+        out['instruction_id'] = sha256(out['instruction'])
+    problems += _row_problems(out, names)
+    if wide:
+        problems += list_problems(lists, names)
+    refused, failed = _refusals(problems, all_rows, as_given, 'input', out, origin)
+    if not wide:
+        return Formatted(_canonical(out, ~refused), failed)
+    exploded = explode(lists, np.flatnonzero(~refused))
+    items, problems = _meanings(exploded.items, names)
+    problems += _generation_problems(items, names)
+    parents = pa.array(exploded.parents, pa.int64())
+    long = {**{role: array.take(parents) for role, array in out.items()}, **items, 'position': exploded.positions}
+    everything = _canonical(long, np.ones(len(parents), bool))
+    # An item is no row of the input, so it is reported in canonical form.
+    refused, more = _refusals(
+        problems, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
+    )
+    whole = everything.filter(pa.array(~refused)) if refused.any() else everything
+    return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
 
 
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
@@ -71,54 +135,101 @@ def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequenc
 
 def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
     """The instruction id of each row as it was read; null where there is none."""
-    if columns.instruction_id is not None:
-        return as_text(table.column(columns.instruction_id))[0]
-    return sha256(as_text(table.column(columns.instruction))[0])
+    if columns.instruction_id is None:
+        return sha256(as_text(plain(table.column(columns.instruction))).values)
+    ids, problems = as_id(plain(table.column(columns.instruction_id)))
+    for problem in problems:
+        ids = pc.if_else(pa.array(problem.mask), pa.scalar(None, TEXT), ids)
+    return ids
 
 
-Bad = tuple[str, str, np.ndarray]
+def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
+    """Role → plain cells of a type that can mean what they should."""
+    cells = {}
+    wide = is_list(table.schema.field(names['generation']).type)
+    for role, name in names.items():
+        array = plain(table.column(name))
+        problem = misfit(table.schema, names, role)
+        if problem is not None:
+            if not says_nothing(array):
+                raise InputError(problem)
+            listed = wide and role in PER_GENERATION and is_list(array.type)
+            array = list_of(array, pa.nulls(len(pc.list_flatten(array)))) if listed else pa.nulls(len(array))
+        cells[role] = array
+    return cells
 
 
-def _canonical_columns(table: pa.Table, names: Mapping[str, str]) -> tuple[dict[str, pa.Array], list[Bad]]:
-    """The canonical columns, and (error, message, mask) of the rows that cannot be used."""
-    bad: list[Bad] = []
+def _indexes(table: pa.Table, names: Sequence[str]) -> list[int]:
+    """Of columns by name, where others may have one name."""
+    return [table.column_names.index(name) for name in dict.fromkeys(names)]
 
-    def text(role: str) -> pa.Array:
-        if role not in names:
-            return pa.nulls(table.num_rows, TEXT)
-        array, invalid = as_text(table.column(names[role]))
-        if invalid is not None:
-            bad.append(
-                ('NotUtf8', f'The {role} is not valid UTF-8: repair the encoding of column {names[role]!r}', invalid)
-            )
-        return array
 
-    def null(array: pa.Array) -> np.ndarray:
-        return array.is_null().to_numpy(zero_copy_only=False)
+def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[dict[str, pa.Array], list[Problem]]:
+    out, problems = {}, []
+    for role, array in cells.items():
+        if role in MEANING:
+            called, column, meaning = role.replace('_', ' '), names[role], MEANING[role]
+        else:
+            called, column, meaning = 'metadata', role.removeprefix(METADATA_PREFIX), as_metadata
+        out[role], found = meaning(array)
+        problems += [p._replace(message=p.message.format(role=called, column=column)) for p in found]
+    return out, problems
 
-    out = {role: text(role) for role in ('instruction', 'generation', 'model_name', 'rationale', 'agent')}
-    bad.append(
-        (
-            'EmptyInstruction',
-            f'The instruction is null or empty (column {names["instruction"]!r}): there is nothing to show or group by',
-            null(out['instruction']) | is_blank(out['instruction']),
-        )
-    )
+
+def _row_problems(out: Mapping[str, pa.Array], names: Mapping[str, str]) -> list[Problem]:
+    instruction = f'The instruction is null or empty (column {names["instruction"]!r}): there is nothing to show'
+    problems = [Problem('EmptyInstruction', f'{instruction} or group by', _is_empty(out['instruction']))]
     if 'instruction_id' in names:
-        out['instruction_id'] = text('instruction_id')
-        no_id = null(out['instruction_id']) | is_blank(out['instruction_id'])
         message = f'The instruction id is null or empty (column {names["instruction_id"]!r}): which record is it for?'
-        bad.append(('NullInstructionId', message, no_id))
-    else:
-        out['instruction_id'] = sha256(out['instruction'])
+        problems.append(Problem('NullInstructionId', message, _is_empty(out['instruction_id'])))
+    return problems + _generation_problems(out, names)
+
+
+def _generation_problems(out: Mapping[str, pa.Array], names: Mapping[str, str]) -> list[Problem]:
+    if 'generation' not in out:  # in lists yet
+        return []
     message = f'The generation is null (column {names["generation"]!r}): there is nothing to judge'
-    bad.append(('NullGeneration', message, null(out['generation'])))
-    out['rating'] = as_rating(table.column(names['rating'])) if 'rating' in names else pa.nulls(table.num_rows, TEXT)
-    if 'position' in names:
-        out['position'] = one_chunk(table.column(names['position'])).cast(pa.int64())
-    else:
-        out['position'] = pa.nulls(table.num_rows, pa.int64())
-    out['rationale'] = null_where_blank(out['rationale'])
-    out['agent'] = null_where_blank(out['agent'])
-    out['model_name'] = null_where_blank(out['model_name'])
-    return {name: out[name] for name in SCHEMA.names}, bad
+    return [Problem('NullGeneration', message, _is_null(out['generation']))]
+
+
+def _is_null(array: pa.Array) -> np.ndarray:
+    return array.is_null().to_numpy(zero_copy_only=False)
+
+
+def _is_empty(array: pa.Array) -> np.ndarray:
+    return _is_null(array) | is_blank(array)
+
+
+def _refusals(
+    problems: Sequence[Problem],
+    parents: np.ndarray,
+    shown: AsGiven,
+    key: str,
+    out: Mapping[str, pa.Array],
+    origin: Origin | None,
+) -> tuple[np.ndarray, list[FailedRecord]]:
+    """A mask of the refused, and each of them with the first thing that is wrong with it."""
+    refused: np.ndarray = np.zeros(len(parents), bool)
+    failed: list[FailedRecord] = []
+    for problem in problems:
+        chosen = np.flatnonzero(problem.mask & ~refused)
+        if len(chosen):
+            refused[chosen] = True
+            for index, row in zip(chosen, shown(chosen), strict=True):
+                group = out['instruction_id'][int(index)].as_py()
+                record = failed_rows([row], 'format', problem.error, problem.message, group, key)
+                if origin is not None:
+                    record = record._replace(source=origin.source, row=origin.row + int(parents[index]))
+                failed.append(record)
+    return refused, failed
+
+
+def _canonical(out: Mapping[str, pa.Array], kept: np.ndarray) -> pa.Table:
+    num_rows = len(kept)
+    arrays = {f.name: out[f.name] if f.name in out else pa.nulls(num_rows, f.type) for f in SCHEMA}
+    arrays |= {name: array for name, array in out.items() if name not in arrays}
+    fields = [*SCHEMA, *(pa.field(name, METADATA) for name in arrays if name not in SCHEMA.names)]
+    if not kept.all():
+        mask = pa.array(kept)
+        arrays = {name: array.filter(mask) for name, array in arrays.items()}
+    return pa.table(arrays, pa.schema(fields))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
 
-from beam_argilla.errors import RequestError
+from beam_argilla.errors import RequestError, TransientError
 from beam_argilla.server.client import Client
 from beam_argilla.server.retries import Attempt, ignore
 
@@ -25,29 +26,30 @@ class Upserted(NamedTuple):
     Attributes:
         record_id: the server's UUID of it.
         created: True if it was new, False if it was there already.
-        suggestions: question id → id of the suggestion, of all that the record has now; None if not asked for.
+        suggestions: question id → id of the suggestion, of all that the record has now.
     """
 
     record_id: str
     created: bool
-    suggestions: Mapping[str, str] | None
+    suggestions: Mapping[str, str]
 
 
 # The server answers a bulk request with all of the records. Of these msgspec makes what is needed, in a sixth of the
 # time that it takes to make all.
 
 
-class _Suggestion(msgspec.Struct):
+class _Stamped(msgspec.Struct, gc=False):
+    inserted_at: str
+    updated_at: str
+
+
+class _Suggestion(_Stamped, gc=False):
     id: str
     question_id: str
 
 
-class _Record(msgspec.Struct):
+class _Record(_Stamped):
     id: str
-    inserted_at: str
-
-
-class _RecordWithSuggestions(_Record):
     suggestions: list[_Suggestion] | None = None
 
 
@@ -69,13 +71,46 @@ class Item(msgspec.Struct):
     metadata: dict[str, Any] | None = None
     suggestions: list[ItemSuggestion] | None = None
     vectors: dict[str, list[float]] | None = None
-    id: str | None = None  # once it is on the server
+    id: str | None = None  # once it is on the server, as all that follows
+    inserted_at: str | None = None
+    responses: list[Any] | None = None
 
 
 decode_item = msgspec.json.Decoder(Item).decode
 _LISTED = msgspec.json.Decoder(msgspec.defstruct('_Listed', [('items', list[Item])])).decode
-_WITHOUT = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
-_WITH = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_RecordWithSuggestions])])).decode
+_UPSERTED = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
+
+
+class Sent(NamedTuple):
+    """When a request was sent.
+
+    Attributes:
+        at: by `time.monotonic`.
+        after: the latest time of its own that the server had told before.
+    """
+
+    at: float
+    after: str
+
+
+class ServerTime:
+    """The latest time of its own that a server has told: what it stamped before, it did before all that is sent now.
+
+    So no clock of ours is compared with the server's. Thread-safe; one per server and process.
+    """
+
+    def __init__(self) -> None:
+        self._latest = ''  # as the server writes it: in UTC, to the microsecond
+        self._lock = threading.Lock()
+
+    def told(self, stamp: str | None) -> None:
+        with self._lock:
+            self._latest = max(self._latest, stamp or '')
+
+    def now(self) -> Sent:
+        """For what is sent now."""
+        with self._lock:
+            return Sent(time.monotonic(), self._latest)
 
 
 def upsert(
@@ -83,14 +118,23 @@ def upsert(
     dataset_id: str,
     items: Sequence[bytes],
     observe: Callable[[Attempt], None] = ignore,
-    with_suggestions: bool = False,
+    server_time: ServerTime | None = None,
+    first_sent: Sent | None = None,
 ) -> list[Upserted]:
     """Creates or updates records by external id, all or none of them.
+
+    The server (2.8) does not tell which of them it created, but when each record, and each of its suggestions, was made
+    and last changed. What was made before the request was sent, or changed since it was made, was there already. A
+    doubt is left in two cases only, and then the record counts as created: it was made after the last time of its own
+    that the server had told us, and either by somebody else just before our request, which changed nothing in it, or
+    while the batch was sent again because an answer was lost; there our own first try made it, if not somebody else in
+    the same moments.
 
     Args:
         items: at most 500 (`MAX_ITEMS`) records as `Encoder` writes them, with different external ids.
         observe: called for each attempt.
-        with_suggestions: tell which suggestions the records have now.
+        server_time: what the server has told of its clock; learns from the answer.
+        first_sent: when these records were sent first, if they were and the server did not say that it wrote nothing.
 
     Returns:
         What became of each item, in order.
@@ -101,20 +145,53 @@ def upsert(
         GatewayError: something in between refused the request; see `check_open`.
         JobError: no request can succeed.
     """
-    started = time.monotonic()
+    server_time = server_time or ServerTime()
+    sent, in_doubt = first_sent or server_time.now(), first_sent is not None
+
+    def see(attempt: Attempt) -> None:
+        nonlocal sent, in_doubt
+        if attempt.failure is not None and not in_doubt:
+            in_doubt = not _wrote_nothing(attempt.failure)
+            if not in_doubt:
+                if _CLASH in str(attempt.failure):
+                    server_time.told(newest_record(client, dataset_id))
+                sent = server_time.now()
+        observe(attempt)
+
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    decode = _WITH if with_suggestions else _WITHOUT
-    answer = client.request('PUT', path, observe, batch=len(items), decode=decode, content=body)
-    # Rows say when they were inserted, by the server's clock; so does the answer's Date, to the second. What was
-    # inserted since we first sent the batch is new, also if that answer was lost and this is the second try's.
-    sent = (answer.date or datetime.now(timezone.utc)) - timedelta(seconds=time.monotonic() - started + 1)
-    threshold = sent.replace(tzinfo=None).isoformat()  # as the server writes it, in UTC
+    records = client.request('PUT', path, see, batch=len(items), decode=_UPSERTED, content=body).content.items
+    latest = max((stamped.updated_at for stamped in _stamped(records)), default='')
+    server_time.told(latest)
+    # The server had stamped the latest when its answer came, so its clock showed at least this when it was asked.
+    earliest = _earlier(latest, time.monotonic() - sent.at)
 
-    def suggestions(record: Any) -> Mapping[str, str] | None:
-        return {s.question_id: s.id for s in record.suggestions or ()} if with_suggestions else None
+    def is_new(record: _Record) -> bool:
+        # Of new suggestions, all have the first one's time as that of their last change.
+        changed = any(stamped.updated_at > stamped.inserted_at for stamped in _stamped([record]))
+        return record.inserted_at > sent.after and record.inserted_at >= earliest and (in_doubt or not changed)
 
-    return [Upserted(r.id, r.inserted_at >= threshold, suggestions(r)) for r in answer.content.items]
+    return [Upserted(r.id, is_new(r), {s.question_id: s.id for s in r.suggestions or ()}) for r in records]
+
+
+# What argilla-server calls it when two requests insert the same external ids at the same time: one of them is undone.
+_CLASH = 'IntegrityError'
+
+
+def _wrote_nothing(failure: TransientError) -> bool:
+    """Whether the request did surely not write the records."""
+    return failure.cause in ('429', 'ConnectError', 'ConnectTimeout') or _CLASH in str(failure)
+
+
+def _earlier(stamp: str, seconds: float) -> str:
+    return (datetime.fromisoformat(stamp) - timedelta(seconds=seconds)).isoformat() if stamp else ''
+
+
+def _stamped(records: Sequence[_Record]) -> Iterator[_Stamped]:
+    """The records and their suggestions."""
+    for record in records:
+        yield record
+        yield from record.suggestions or ()
 
 
 def check_open(client: Client, dataset_id: str) -> None:
@@ -141,8 +218,20 @@ def count_records(client: Client, dataset_id: str) -> int:
     return client.json('GET', f'/datasets/{dataset_id}/records', 'total', params={'limit': 1})['total']
 
 
-def list_records(client: Client, dataset_id: str, offset: int, limit: int, with_vectors: bool = False) -> list[Item]:
-    """A page of the dataset's records with their suggestions."""
-    include = ['suggestions', 'vectors'] if with_vectors else ['suggestions']
-    params = {'offset': offset, 'limit': limit, 'include': include}
+def newest_record(client: Client, dataset_id: str) -> str | None:
+    """When the newest record was made, by the server's clock; None if there is none."""
+    count = count_records(client, dataset_id)
+    newest = list_records(client, dataset_id, count - 1, 1, ()) if count else []
+    return newest[0].inserted_at if newest else None
+
+
+def list_records(
+    client: Client, dataset_id: str, offset: int, limit: int, include: Sequence[str] = ('suggestions',)
+) -> list[Item]:
+    """A page of the dataset's records, the oldest first.
+
+    Args:
+        include: what else of them: ``suggestions``, ``vectors``, ``responses``.
+    """
+    params = {'offset': offset, 'limit': limit, 'include': list(include)}
     return client.request('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).content.items

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,9 +19,11 @@ from beam_argilla.errors import (
     RejectedBatchError,
     WorkspaceNotFoundError,
 )
+from beam_argilla.server.address import check_names
+from beam_argilla.server.bulk import count_records
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
-from beam_argilla.server.differences import differences
+from beam_argilla.server.differences import differences, draft_differences
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
 
@@ -68,28 +71,40 @@ def check_dataset(
             it is waiting for is said once, as a warning of the logger ``beam_argilla``.
 
     Returns:
-        The dataset as it is now; None if it does not exist yet, or is a draft.
+        The dataset as it is now; None if it does not exist yet, or is a draft that the job will complete.
 
     Raises:
+        ValueError: nothing is, or should be made, with such a name.
         NotArgillaError: no Argilla server of a supported version answers there.
         ServerUnavailableError: nothing answers within the limit, or the server is not ready in time.
         CertificateError: the server's certificate is not trusted.
         GatewayError: something between here and the server refuses the requests.
         AuthenticationError: the key is wrong.
         WorkspaceNotFoundError: there is no such workspace, and it shall not be created.
-        DatasetDiffersError: the dataset would lose or refuse records made for `settings`.
+        DatasetDiffersError: the dataset would lose or refuse records made for `settings`, or is somebody's draft.
 
     Example:
         >>> task = ba.Preference(num_generations=4)
         >>> found = ba.check_dataset('ultrafeedback', connection=connection, settings=task.settings())
         >>> print(found.url if found else 'The job will create it.')
     """
+    wanted = None if settings is None else DatasetSettings.of(settings)
+    check_names(dataset, workspace, wanted is not None, create_workspace)
+    if wanted is not None:
+        wanted.check_names()
     with Client(connection, retry, silence=limit) as client:
         check_server(client)
-        found = find_dataset(client, dataset, workspace, create_workspace)
-    if found is not None and settings is not None:
-        check_differences(dataset, workspace, DatasetSettings.of(settings), found)
-    return found
+        workspace_id = _workspace_id(client, workspace, may_lack=create_workspace)
+        found = _find(client, dataset, workspace_id) if workspace_id else None
+        if found is None:
+            return None
+        if found['status'] != 'ready':
+            if wanted is not None:
+                _check_draft(dataset, workspace, wanted, _read_settings(client, found['id']))
+            return None
+        existing = read_dataset(client, found['id'])
+    check_differences(dataset, workspace, wanted, existing)
+    return existing
 
 
 def check_server(client: Client) -> str:
@@ -117,74 +132,87 @@ def check_server(client: Client) -> str:
     return client.json('GET', '/me', 'username')['username']
 
 
-def find_dataset(client: Client, name: str, workspace: str, create_workspace: bool = False) -> Dataset | None:
-    """The published dataset, None if there is none.
-
-    Raises:
-        WorkspaceNotFoundError: there is no such workspace, and it shall not be created.
-    """
-    workspace_id = _workspace_id(client, workspace, create=False, may_lack=create_workspace)
-    found = _find(client, name, workspace_id) if workspace_id else None
-    return read_dataset(client, found['id']) if found and found['status'] == 'ready' else None
-
-
 def ensure_dataset(
-    client: Client, name: str, workspace: str, settings: DatasetSettings | None, create_workspace: bool = False
+    client: Client,
+    name: str,
+    workspace: str,
+    settings: DatasetSettings | None,
+    create_workspace: bool = False,
+    job: str | None = None,
 ) -> Dataset:
     """The dataset, created if need be. Several workers may do so at once, and again after half of it was done.
 
     Args:
         settings: of the dataset to create, and to compare an existing one with. None: it must exist.
+        job: by which a dataset that is created can be told later on, see `remove_if_unused`.
 
     Raises:
         WorkspaceNotFoundError: there is no such workspace, and it shall not be created.
         DatasetNotFoundError: there is no such dataset, and no settings to create it with.
-        DatasetDiffersError: the existing dataset would lose or refuse records made for `settings`.
+        DatasetDiffersError: the existing dataset would lose or refuse records made for `settings`, or it is a draft
+            that this job would not have made.
         PermissionDeniedError: the key's user may not.
     """
-    workspace_id = _workspace_id(client, workspace, create=create_workspace)
+    workspace_is_new = create_workspace and _create_workspace(client, workspace)
+    workspace_id = _workspace_id(client, workspace)
     found = _find(client, name, workspace_id)
     if found is None:
         if settings is None:
             raise DatasetNotFoundError(f'There is no dataset {name!r} in workspace {workspace!r} of {client.url}.')
-        body = {
-            'name': name,
-            'workspace_id': workspace_id,
-            'guidelines': settings.guidelines,
-            'allow_extra_metadata': settings.allow_extra_metadata,
-            'distribution': {'strategy': 'overlap', 'min_submitted': settings.min_submitted},
-        }
-        _create(client, '/datasets', body)
-        found = _find(client, name, workspace_id)
-        if found is None:
-            raise PermissionDeniedError(
-                f'Dataset {name!r} exists in workspace {workspace!r} of {client.url}, but the API key cannot see it.'
-            )
+        try:
+            found = _create_dataset(client, name, workspace, workspace_id, settings, _mark(job, workspace_is_new))
+        except Exception:
+            if workspace_is_new:
+                _remove_workspace(client, workspace_id)
+            raise
+    if _made_by(found) not in (None, job):
+        # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
+        client.json('PATCH', f'/datasets/{found["id"]}', content=orjson.dumps({'metadata': None}))
     if found['status'] != 'ready':
         if settings is None:
             raise DatasetNotFoundError(f'Dataset {name!r} in workspace {workspace!r} is a draft: publish it first.')
-        _complete(client, found['id'], settings)
+        draft = _read_settings(client, found['id'])
+        _check_draft(name, workspace, settings, draft)
+        _complete(client, found['id'], draft, settings)
     dataset = read_dataset(client, found['id'])
     check_differences(name, workspace, settings, dataset)
     return dataset
 
 
+def remove_if_unused(client: Client, name: str, workspace: str, job: str) -> None:
+    """Removes the dataset if that job made it, no other has written to it since, and no record is in it.
+
+    Its workspace goes with it if the job made that as well, and nothing and nobody else is in it.
+    """
+    workspace_id = _workspace_id(client, workspace, may_lack=True)
+    found = _find(client, name, workspace_id) if workspace_id else None
+    if found is None or _made_by(found) != job or count_records(client, found['id']):
+        return
+    client.json('DELETE', f'/datasets/{found["id"]}')
+    if found['metadata'][_MARK]['workspace_is_new']:
+        _remove_workspace(client, workspace_id)
+
+
 def read_dataset(client: Client, dataset_id: str) -> Dataset:
     """The dataset as it is now."""
+    settings = DatasetSettings(**_read_settings(client, dataset_id))
+    url = f'{client.url}/dataset/{quote(dataset_id)}/annotation-mode'
+    return Dataset(dataset_id, url, settings, {q['name']: q['id'] for q in settings.questions})
+
+
+def _read_settings(client: Client, dataset_id: str) -> dict[str, Any]:
+    """The arguments of `DatasetSettings`, of which a draft may have too few."""
     path = f'/datasets/{dataset_id}'
     head = client.json('GET', path, 'allow_extra_metadata')
-    questions = client.json('GET', f'{path}/questions', 'items')['items']
-    settings = DatasetSettings(
-        fields=client.json('GET', f'{path}/fields', 'items')['items'],
-        questions=questions,
-        metadata=client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
-        guidelines=head.get('guidelines') or None,
-        min_submitted=(head.get('distribution') or {}).get('min_submitted', 1),
-        allow_extra_metadata=head['allow_extra_metadata'],
-        vectors=client.json('GET', f'{path}/vectors-settings', 'items')['items'],
-    )
-    url = f'{client.url}/dataset/{quote(dataset_id)}/annotation-mode'
-    return Dataset(dataset_id, url, settings, {q['name']: q['id'] for q in questions})
+    return {
+        'fields': client.json('GET', f'{path}/fields', 'items')['items'],
+        'questions': client.json('GET', f'{path}/questions', 'items')['items'],
+        'metadata': client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
+        'guidelines': head.get('guidelines') or None,
+        'min_submitted': (head.get('distribution') or {}).get('min_submitted', 1),
+        'allow_extra_metadata': head['allow_extra_metadata'],
+        'vectors': client.json('GET', f'{path}/vectors-settings', 'items')['items'],
+    }
 
 
 def check_differences(name: str, workspace: str, settings: DatasetSettings | None, dataset: Dataset) -> None:
@@ -199,14 +227,49 @@ def check_differences(name: str, workspace: str, settings: DatasetSettings | Non
         )
 
 
-def _workspace_id(client: Client, name: str, create: bool, may_lack: bool = False) -> str:
-    def listed() -> dict[str, str]:
-        return {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', 'items')['items']}
+def _check_draft(name: str, workspace: str, settings: DatasetSettings, draft: Mapping[str, Any]) -> None:
+    """Raises DatasetDiffersError if a job for the settings would not have made the draft."""
+    found = draft_differences(settings, draft)
+    if found:
+        raise DatasetDiffersError(
+            f'Dataset {name!r} in workspace {workspace!r} is a draft, and not one that this job would make, so it was '
+            'left alone:\n  - '
+            + '\n  - '.join(found)
+            + '\nWrite to a new dataset name; or publish the draft, or remove it, and run the job again.',
+            found,
+        )
 
-    workspaces = listed()
-    if name not in workspaces and create:
-        _create(client, '/workspaces', {'name': name})
-        workspaces = listed()
+
+# In a dataset's own metadata, which nobody else looks at and the oldest servers do not keep: which job made it.
+_MARK = 'beam_argilla'
+
+
+def _mark(job: str | None, workspace_is_new: bool) -> dict[str, Any] | None:
+    return None if job is None else {_MARK: {'job': job, 'workspace_is_new': workspace_is_new}}
+
+
+def _made_by(dataset: Mapping[str, Any]) -> str | None:
+    """The job that made the dataset and that no other has followed; None if there is none."""
+    return ((dataset.get('metadata') or {}).get(_MARK) or {}).get('job')
+
+
+def _create_workspace(client: Client, name: str) -> bool:
+    """Makes the workspace if there is none; whether it was this call that made it."""
+    if _workspace_id(client, name, may_lack=True):
+        return False
+    return _create(client, '/workspaces', {'name': name})
+
+
+def _remove_workspace(client: Client, workspace_id: str) -> None:
+    """Removes a workspace without users and, as the server sees to, without datasets."""
+    path = f'/workspaces/{workspace_id}'
+    if not client.json('GET', f'{path}/users', 'items')['items']:
+        with contextlib.suppress(RejectedBatchError):
+            client.json('DELETE', path)
+
+
+def _workspace_id(client: Client, name: str, may_lack: bool = False) -> str:
+    workspaces = {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', 'items')['items']}
     if name in workspaces or may_lack:
         return workspaces.get(name, '')
     there = ', '.join(map(repr, sorted(workspaces))) or 'none'
@@ -222,24 +285,43 @@ def _find(client: Client, name: str, workspace_id: str) -> dict[str, Any] | None
     return next((d for d in items if d['name'] == name), None)
 
 
-def _complete(client: Client, dataset_id: str, settings: DatasetSettings) -> None:
+def _create_dataset(
+    client: Client,
+    name: str,
+    workspace: str,
+    workspace_id: str,
+    settings: DatasetSettings,
+    mark: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The draft of a dataset; another worker's if that was first."""
+    body = {
+        'name': name,
+        'workspace_id': workspace_id,
+        'guidelines': settings.guidelines,
+        'allow_extra_metadata': settings.allow_extra_metadata,
+        'distribution': {'strategy': 'overlap', 'min_submitted': settings.min_submitted},
+        'metadata': mark,
+    }
+    _create(client, '/datasets', body)
+    found = _find(client, name, workspace_id)
+    if found is None:
+        raise PermissionDeniedError(
+            f'Dataset {name!r} exists in workspace {workspace!r} of {client.url}, but the API key cannot see it.'
+        )
+    return found
+
+
+def _complete(client: Client, dataset_id: str, draft: Mapping[str, Any], settings: DatasetSettings) -> None:
     """Gives a draft what it lacks and publishes it. Another worker may be doing the same."""
     path = f'/datasets/{dataset_id}'
-    existing = {
-        'fields': client.json('GET', f'{path}/fields', 'items')['items'],
-        'questions': client.json('GET', f'{path}/questions', 'items')['items'],
-        'metadata-properties': client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
-        'vectors-settings': client.json('GET', f'{path}/vectors-settings', 'items')['items'],
-    }
-    wanted = {
-        'fields': settings.fields,
-        'questions': settings.questions,
-        'metadata-properties': settings.metadata,
-        'vectors-settings': settings.vectors,
-    }
-    for kind, properties in wanted.items():
-        names = {p['name'] for p in existing[kind]}
-        for prop in properties:
+    for kind, name in (
+        ('fields', 'fields'),
+        ('questions', 'questions'),
+        ('metadata-properties', 'metadata'),
+        ('vectors-settings', 'vectors'),
+    ):
+        names = {p['name'] for p in draft[name]}
+        for prop in getattr(settings, name):
             if prop['name'] not in names:
                 _create(client, f'{path}/{kind}', prop)
     try:
@@ -249,11 +331,13 @@ def _complete(client: Client, dataset_id: str, settings: DatasetSettings) -> Non
             raise
 
 
-def _create(client: Client, path: str, body: Mapping[str, Any]) -> None:
-    """POST. That it is there already is fine: another worker made it, or an answer was lost."""
+def _create(client: Client, path: str, body: Mapping[str, Any]) -> bool:
+    """POST; whether it made something. If that is there already, another worker made it, or an answer was lost."""
     try:
         client.json('POST', path, 'id', content=orjson.dumps(body))
     except RejectedBatchError as e:
         published = 'published dataset' in str(e)
         if e.status != 409 and not published:
             raise
+        return False
+    return True

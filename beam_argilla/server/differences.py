@@ -1,8 +1,11 @@
-"""What of an existing dataset would lose or refuse a job's records."""
+"""What of an existing dataset would lose or refuse a job's records, and what of a draft is not that job's."""
 
 from __future__ import annotations
 
-from beam_argilla.server.settings import DatasetSettings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from beam_argilla.server.settings import KINDS, DatasetSettings
 
 
 def differences(wanted: DatasetSettings, existing: DatasetSettings) -> list[str]:
@@ -17,6 +20,49 @@ def differences(wanted: DatasetSettings, existing: DatasetSettings) -> list[str]
         *_metadata_differences(wanted, existing),
         *_vector_differences(wanted, existing),
     ]
+
+
+def draft_differences(wanted: DatasetSettings, draft: Mapping[str, Any]) -> list[str]:
+    """What of a draft no job for `wanted` would have left half-made; empty if it can be completed.
+
+    Stricter than `differences`: whoever made the draft may go on with it, so nothing is added to it unless all that is
+    there says the same to the letter. What the server adds by itself makes no difference.
+
+    Args:
+        draft: by the names of the arguments of `DatasetSettings`.
+    """
+    out = []
+    for name in ('guidelines', 'min_submitted', 'allow_extra_metadata'):
+        if draft[name] != getattr(wanted, name):
+            out.append(f'{name} is {_short(draft[name])}, not {_short(getattr(wanted, name))}')
+    for attribute, kind in KINDS.items():
+        by_name = {p['name']: p for p in getattr(wanted, attribute)}
+        for prop in draft[attribute]:
+            name = prop['name']
+            if name not in by_name:
+                out.append(f'{kind} {name!r} is not written here')
+                continue
+            for key, theirs, our in _unlike(prop, by_name[name]):
+                out.append(f'{kind} {name!r}: {key} is {_short(theirs)}, not {_short(our)}')
+    return out
+
+
+def _unlike(existing: Any, wanted: Any, key: str = '') -> Iterator[tuple[str, Any, Any]]:
+    """Key, what is there and what is wanted, of all that is wanted and is there otherwise."""
+    if isinstance(existing, Mapping) and isinstance(wanted, Mapping):
+        for name, value in wanted.items():
+            if value is not None:
+                yield from _unlike(existing.get(name), value, name)
+    elif isinstance(existing, list) and isinstance(wanted, (list, tuple)) and len(existing) == len(wanted):
+        for theirs, ours in zip(existing, wanted, strict=True):
+            yield from _unlike(theirs, ours, key)
+    elif existing != wanted:
+        yield key, existing, wanted
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f'{text[:100]}...'
 
 
 def _field_differences(wanted: DatasetSettings, existing: DatasetSettings) -> list[str]:

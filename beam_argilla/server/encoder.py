@@ -8,6 +8,7 @@ lone surrogates).
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -59,6 +60,8 @@ class Encoder:
             'metadata': record.metadata,
             'suggestions': self._suggestions(record.suggestions),
         }
+        if record.record_id is not None:
+            item['id'] = _record_id(record.record_id)
         if record.vectors:  # one that is not sent stays
             item['vectors'] = {name: self._vector(name, vector) for name, vector in record.vectors.items()}
         try:
@@ -171,6 +174,13 @@ class Encoder:
         if not plain:
             item |= {k: v for k, v in (('agent', agent), ('score', score), ('type', kind)) if v is not None}
         return item
+
+
+def _record_id(value: Any) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidRecordError('RecordId', f'The record id is {_shown(value)}; it must be a UUID') from None
 
 
 def _shown(value: Any) -> str:

@@ -6,6 +6,7 @@ read from a server. `DatasetSettings.of` accepts one, and `DatasetSettings.to_ar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,23 @@ if TYPE_CHECKING:
 
 MAX_VECTORS = 5  # of a dataset; argilla-server 2.8
 Property = Mapping[str, Any]  # a field, question or metadata property as the server's API writes it
+
+# What a dataset is made of: attribute of `DatasetSettings` → what one of it is called.
+KINDS = {'fields': 'field', 'questions': 'question', 'metadata': 'metadata property', 'vectors': 'vector'}
+
+# What the argilla SDK (2.8) holds a dataset's fields, questions, metadata and vectors in has these attributes, so it
+# cannot open a dataset in which something is called like one of them.
+_SDK_ATTRIBUTES = re.compile(
+    'add|count|index|remove|serialize|_create|_delete|_update|_validate_new_property|_settings|_properties_by_name|'
+    '_removed_properties|_abc_impl|_is_protocol|__.*__'
+)
+# Columns of its export besides those of the fields and questions: what is called like them takes their place, or is
+# lost. `id` is not among them: distilabel's datasets have such a field.
+_SDK_COLUMNS = ('status', '_server_id', 'responses', 'suggestions')
+_SDK_SUFFIXES = (  # behind the name of a question
+    *('.suggestion', '.suggestion.score', '.suggestion.agent'),
+    *('.responses', '.responses.users', '.responses.status'),
+)
 
 
 @dataclass(frozen=True)
@@ -46,15 +64,10 @@ class DatasetSettings:
     vectors: Sequence[Property] = ()
 
     def __post_init__(self) -> None:
-        for name in ('fields', 'questions', 'metadata', 'vectors'):
+        for name in KINDS:
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for kind, properties in (
-            ('field', self.fields),
-            ('question', self.questions),
-            ('metadata property', self.metadata),
-            ('vector', self.vectors),
-        ):
-            names = [p['name'] for p in properties]
+        for attribute, kind in KINDS.items():
+            names = [p['name'] for p in getattr(self, attribute)]
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
                 raise ValueError(f'Two {kind}s are called {twice[0]!r}: give one of them another name')
@@ -69,6 +82,33 @@ class DatasetSettings:
             raise ValueError(f'The guidelines have {len(self.guidelines):,} characters; the server takes 1 to 10,000')
         if self.min_submitted < 1:
             raise ValueError(f'min_submitted={self.min_submitted}: it must be at least 1')
+
+    def check_names(self) -> None:
+        """Checks that the argilla SDK can work with a dataset made of these settings.
+
+        The server takes names with which the SDK cannot open the dataset, read its records or change its settings, or
+        exports something else than what is there. An existing dataset that has such names can be written to all the
+        same, without naming settings.
+
+        Raises:
+            ValueError: there is such a name.
+        """
+        exported = {*_SDK_COLUMNS, *(q['name'] + suffix for q in self.questions for suffix in _SDK_SUFFIXES)}
+        others: dict[str, str] = {}
+        for kind, name in ((kind, p['name']) for attribute, kind in KINDS.items() for p in getattr(self, attribute)):
+            if name in others:
+                problem = f'a {others[name]} is called so as well, which the argilla SDK does not take'
+            elif _SDK_ATTRIBUTES.fullmatch(name):
+                problem = 'the argilla SDK could not open the dataset, for it has an attribute of that name'
+            elif kind != 'question' and (name in exported or (name == 'id' and kind != 'field')):
+                problem = "the argilla SDK's export has a column of that name"
+            elif kind == 'vector' and not re.fullmatch('[a-zA-Z0-9_-]+', name):
+                problem = 'the argilla SDK reads vectors only if their names are of a-z, A-Z, 0-9, _ and -'
+            else:
+                others[name] = kind
+                continue
+            way = f", such as Metadata(column={name!r}, name='row_{name}')" if kind == 'metadata property' else ''
+            raise ValueError(f'A {kind} is called {name!r}, but {problem}: give it another name{way}.')
 
     @classmethod
     def of(cls, settings: Any) -> DatasetSettings:

@@ -126,5 +126,5 @@ class Preference(TaskOptions):
             for m, column in kept:
                 value = metadata_value(m, column[start:end], warnings)
                 if value is not None:
-                    metadata[m.column] = value
+                    metadata[m.property_name] = value
             yield Record(external_id(group, self.namespace), fields, tuple(suggestions), metadata, tuple(warnings))

@@ -20,17 +20,26 @@ class Metadata:
     """A column of the input that becomes a metadata property, to filter and sort by.
 
     Args:
-        column: its name in the input, and the property's.
+        column: its name in the input.
         type: ``terms`` (text), ``integer`` or ``float``.
         visible_for_annotators: False hides it from annotators.
+        name: the property's name. Default: the column's, which must not be one that the argilla SDK needs itself.
+
+    Example:
+        >>> Metadata('status', name='row_status')
     """
 
     column: str
     type: str = 'terms'
     visible_for_annotators: bool = True
+    name: str | None = None
+
+    @property
+    def property_name(self) -> str:
+        return self.column if self.name is None else self.name
 
     def settings(self) -> Property:
-        return metadata_property(self.column, self.type, visible_for_annotators=self.visible_for_annotators)
+        return metadata_property(self.property_name, self.type, visible_for_annotators=self.visible_for_annotators)
 
 
 class Task(Protocol):
@@ -80,11 +89,11 @@ class TaskOptions(Task):
             raise ValueError(f'metadata={self.metadata!r}: give a list, [{self.metadata!r}]')
         # A tuple is hashable, whatever sequence was given.
         object.__setattr__(self, 'metadata', tuple(Metadata(m) if isinstance(m, str) else m for m in self.metadata))
-        self.settings()  # raises on what the server would refuse
+        self.settings().check_names()  # the former raises on what the server would refuse
 
     @property
     def metadata_columns(self) -> tuple[str, ...]:
-        return tuple(m.column for m in self._kept)
+        return tuple(dict.fromkeys(m.column for m in self._kept))
 
     @property
     def _kept(self) -> tuple[Metadata, ...]:
@@ -118,7 +127,7 @@ def metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None],
         return texts[0] if len(texts) == 1 else texts or None
     numbers = list(dict.fromkeys(_number(text, metadata.type) for text in texts))
     if len(numbers) > 1:
-        warnings.append(f'metadata {metadata.column!r} differs within the group ({numbers}): the first was kept')
+        warnings.append(f'metadata {metadata.property_name!r} differs within the group ({numbers}): the first was kept')
     return numbers[0] if numbers else None
 
 

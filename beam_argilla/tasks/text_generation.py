@@ -51,7 +51,7 @@ class TextGeneration(TaskOptions):
         metadata = self._cells(table)
         for i, (group, instruction, generation, model) in enumerate(zip(*columns, strict=True)):
             warnings: list[str] = []
-            values = {m.column: metadata_value(m, [column[i]], warnings) for m, column in metadata}
+            values = {m.property_name: metadata_value(m, [column[i]], warnings) for m, column in metadata}
             if self.model_names:
                 values['model_name'] = model
             yield Record(

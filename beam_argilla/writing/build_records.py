@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -11,7 +11,7 @@ from apache_beam.metrics import Metrics
 
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
-from beam_argilla.generations import metadata_columns
+from beam_argilla.generations import InputFacts, metadata_columns
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record
 from beam_argilla.refusing import Fallible, Refused, refuse
@@ -30,7 +30,8 @@ class BuildRecords(Fallible):
         task: `Preference`, `TextGeneration` or another `Task`.
 
     Raises:
-        InputError: (while running) the task keeps a column as metadata that was not read.
+        InputError: (when it is applied, or, where the columns are not known yet, while running) the task keeps a
+            column as metadata that was not read; or one was read as metadata that the task does not keep.
 
     Example:
         >>> records = groups | ba.BuildRecords(ba.Preference(num_generations=4))
@@ -41,6 +42,15 @@ class BuildRecords(Fallible):
         self.task = task
 
     def expand(self, tables: beam.PCollection) -> beam.PCollection:
+        carried = getattr(tables, 'input_facts', InputFacts()).metadata
+        if carried is not None:
+            _check_metadata(self.task, carried)
+            unkept = [name for name in carried if name not in self.task.metadata_columns]
+            if unkept:
+                raise InputError(
+                    f'Columns(metadata={unkept}) is read, but the task does not keep it: say so to the task as well, '
+                    f'{type(self.task).__name__}(metadata={unkept}), or leave it out.'
+                )
         built = tables | beam.ParDo(_Build(self.task)).with_outputs(Refused.TAG, main='records')
         self.refuse(built[Refused.TAG])
         return built.records
@@ -49,18 +59,22 @@ class BuildRecords(Fallible):
         return {'task': str(self.task)}
 
 
+def _check_metadata(task: Task, carried: Sequence[str]) -> None:
+    lacking = sorted(set(task.metadata_columns).difference(carried))
+    if lacking:
+        raise InputError(
+            f'The task keeps {lacking} as metadata, but these columns were not read: name them in '
+            'Columns(metadata=[...]).'
+        )
+
+
 class _Build(beam.DoFn):
     def __init__(self, task: Task):
         self._task = task
 
     def process(self, table: pa.Table) -> Iterator[Any]:
         built = warned = 0
-        lacking = set(self._task.metadata_columns) - set(metadata_columns(table))
-        if lacking:
-            raise InputError(
-                f'The task keeps {sorted(lacking)} as metadata, but these columns were not read: name them in '
-                'Columns(metadata=[...]).'
-            )
+        _check_metadata(self._task, metadata_columns(table))
         for record in self._task.records(table):
             if isinstance(record, FailedRecord):
                 yield refuse(record)

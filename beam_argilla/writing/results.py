@@ -16,9 +16,10 @@ class WrittenRecord(NamedTuple):
     """A record that the server holds now.
 
     Attributes:
-        external_id: the record's.
+        external_id: the record's; where it was adopted, the server keeps the one that was there.
         record_id: the server's UUID of it.
-        outcome: ``created``, ``updated``, or ``unchanged`` (with `skip_unchanged`: it was the same, and not sent).
+        outcome: ``created``, ``updated`` (adopted ones as well), or ``unchanged`` (with `skip_unchanged`: it was the
+            same, and not sent).
         warnings: what was left out while building it, such as a rating that is not on the scale.
     """
 

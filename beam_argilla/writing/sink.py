@@ -31,7 +31,16 @@ from beam_argilla.errors import (
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
-from beam_argilla.server.bulk import MAX_ITEMS, Upserted, check_open, delete_suggestions, upsert
+from beam_argilla.server.bulk import (
+    MAX_ITEMS,
+    Sent,
+    ServerTime,
+    Upserted,
+    check_open,
+    delete_suggestions,
+    newest_record,
+    upsert,
+)
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, read_dataset
@@ -86,10 +95,13 @@ class _Sender:
         self.client = Client(connection, retry)
         self.error: BaseException | None = None  # the first that ends the job
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
+        self._server_time = ServerTime()
+        self._known: set[str] = set()  # ids of datasets whose newest record was looked at
         self._warned = self._looked = float('-inf')
         self._wrote = False
         self._blocked = 0  # records that something in between refused before any got through
         self._lock = threading.Lock()
+        self._first_look = threading.Lock()
 
     def submit(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> Future[_Report]:
         """Sends the batch as soon as flow control has room for it.
@@ -97,6 +109,10 @@ class _Sender:
         In a thread that Python does not wait for: a job that has failed shall not go on for as long as a request may be
         retried.
         """
+        with self._first_look:  # else what was there right before could be taken for created
+            if dataset.id not in self._known:
+                self._server_time.told(newest_record(self.client, dataset.id))
+                self._known.add(dataset.id)
         self.flow.acquire()
         return in_background(self._write, dataset, batch, replace)
 
@@ -115,10 +131,22 @@ class _Sender:
             self.flow.release()
         return report
 
-    def _write_batch(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool, report: _Report) -> None:
-        """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch."""
+    def _write_batch(
+        self,
+        dataset: Dataset,
+        batch: Sequence[_Pending],
+        replace: bool,
+        report: _Report,
+        first_sent: Sent | None = None,
+    ) -> None:
+        """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch.
+
+        Args:
+            first_sent: when these records were sent before, if nobody knows whether the server wrote them.
+        """
         if not batch:
             return
+        sent = first_sent or self._server_time.now()
 
         def observe(attempt: Attempt) -> None:
             if attempt.failure is None:
@@ -130,22 +158,23 @@ class _Sender:
                 self._warn(attempt)
 
         try:
-            written = upsert(self.client, dataset.id, [p.item for p in batch], observe, with_suggestions=replace)
+            items = [p.item for p in batch]
+            written = upsert(self.client, dataset.id, items, observe, self._server_time, first_sent)
         except InvalidRecordsError as e:
             self._check_unchanged(dataset, e)
             rest = [pending for index, pending in enumerate(batch) if index not in e.reasons]
             if len(rest) == len(batch):  # it names records that were not sent
-                self._halve(dataset, batch, replace, report, e)
+                self._halve(dataset, batch, replace, report, e, sent)
                 return
             for index, pending in enumerate(batch):
                 if index in e.reasons:
                     report.outcomes.append((pending, ('Refused', e.reasons[index], e.status)))
-            self._write_batch(dataset, rest, replace, report)
+            self._write_batch(dataset, rest, replace, report, first_sent)
         except RejectedBatchError as e:
-            self._halve(dataset, batch, replace, report, e)
+            self._halve(dataset, batch, replace, report, e, sent)
         except GatewayError as e:
             self._check_open(dataset, len(batch), e)
-            self._halve(dataset, batch, replace, report, e)
+            self._halve(dataset, batch, replace, report, e, sent)
         else:
             self._wrote = True
             if replace:
@@ -160,6 +189,7 @@ class _Sender:
         replace: bool,
         report: _Report,
         error: RejectedBatchError | InvalidRecordsError | GatewayError,
+        first_sent: Sent,
     ) -> None:
         """Which record it is, or whether they are too many, only trying can tell."""
         if len(batch) == 1:
@@ -167,12 +197,12 @@ class _Sender:
             report.outcomes.append((batch[0], (name, str(error), error.status)))
             return
         half = len(batch) // 2
-        self._write_batch(dataset, batch[:half], replace, report)
-        self._write_batch(dataset, batch[half:], replace, report)
+        self._write_batch(dataset, batch[:half], replace, report, first_sent)
+        self._write_batch(dataset, batch[half:], replace, report, first_sent)
 
     def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
         sent = {dataset.question_ids[s.question] for s in record.suggestions}
-        stale = [id for question, id in (upserted.suggestions or {}).items() if question not in sent]
+        stale = [id for question, id in upserted.suggestions.items() if question not in sent]
         delete_suggestions(self.client, upserted.record_id, stale)
 
     def _check_open(self, dataset: Dataset, records: int, error: GatewayError) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import uuid
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -11,14 +16,15 @@ from apache_beam.transforms.trigger import AccumulationMode
 
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
+from beam_argilla.runners import when_failed
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
-from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset
+from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.writing.as_record import as_record
-from beam_argilla.writing.existing import Distinct, ReadExisting
+from beam_argilla.writing.existing import Distinct, ReadExisting, warn_of_others
 from beam_argilla.writing.results import WriteResult, write_result
 from beam_argilla.writing.sink import Bounds, WriteRecordsFn
 
@@ -47,6 +53,11 @@ class WriteRecords(beam.PTransform):
             them.
         skip_unchanged: read what the dataset holds first, and send only what differs or is missing. Needs bounded
             input without windows.
+        adopt: read what the dataset holds first, and let a record of which it has none with that external id take over
+            one that something else wrote on the same subject (with the same text in the field ``instruction``, and in
+            ``generation`` if there is one). That is for datasets which distilabel filled: it gives random external ids.
+            The record that is there keeps its external id and what people have answered; the rest becomes
+            this one's. Of several the answered one is taken, then the oldest. Needs bounded input without windows.
         max_parallelism: the most workers that write side by side, for small servers. None: as many as there are.
         distinct: False if external ids are unique already; saves a shuffle.
         max_records: bound on records in a request; at most 500, the server's limit.
@@ -57,7 +68,8 @@ class WriteRecords(beam.PTransform):
         retry: how long to retry.
 
     Raises:
-        ValueError: a number out of its range, or `skip_unchanged` with windows.
+        ValueError: a number out of its range, a name that nothing should be given, or `skip_unchanged` or `adopt` with
+            windows.
         TypeError: `connection` is no `ArgillaConnection`.
         InputError: (while running) an element is no record.
         JobError: (while running) the server, the key, the workspace or the dataset is not as it must be.
@@ -78,6 +90,7 @@ class WriteRecords(beam.PTransform):
         create_workspace: bool = False,
         suggestions: str = 'merge',
         skip_unchanged: bool = False,
+        adopt: bool = False,
         max_parallelism: int | None = None,
         distinct: bool = True,
         max_records: int = Bounds().max_records,
@@ -89,7 +102,7 @@ class WriteRecords(beam.PTransform):
         super().__init__()
         if not isinstance(connection, ArgillaConnection):
             raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
-        check_names(dataset, workspace)
+        check_names(dataset, workspace, settings is not None, create_workspace)
         if suggestions not in ('merge', 'replace'):
             raise ValueError(f"suggestions={suggestions!r}: use 'merge' or 'replace'")
         if max_parallelism is not None and max_parallelism < 1:
@@ -98,10 +111,13 @@ class WriteRecords(beam.PTransform):
         self.dataset = dataset
         self.workspace = workspace
         self.settings = None if settings is None else DatasetSettings.of(settings)
+        if self.settings is not None:
+            self.settings.check_names()
         self.connection = connection
         self.create_workspace = create_workspace
         self.replace = suggestions == 'replace'
         self.skip_unchanged = skip_unchanged
+        self.adopt = adopt
         self.max_parallelism = max_parallelism
         self.distinct = distinct
         self.retry = retry
@@ -115,13 +131,18 @@ class WriteRecords(beam.PTransform):
         return self
 
     def expand(self, records: beam.PCollection) -> WriteResult:
+        job = _job_of(records.pipeline)
+        if self.settings is not None:
+            remove = functools.partial(_remove_if_unused, self.connection, self.dataset, self.workspace, job)
+            when_failed(records.pipeline, remove)
         # A side input is complete before the main input is seen: no record is sent before the dataset is there.
         dataset = (
-            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self))
+            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self, job))
         )
         one_window = records.windowing.is_default()
-        if self.skip_unchanged and not (one_window and records.is_bounded):
-            raise ValueError('skip_unchanged=True needs bounded input without windows: leave it out, or write in batch')
+        reads = [f'{name}=True' for name in ('skip_unchanged', 'adopt') if getattr(self, name)]
+        if reads and not (one_window and records.is_bounded):
+            raise ValueError(f'{reads[0]} needs bounded input without windows: leave it out, or write in batch')
         unchanged, refused = [], []
         if records.element_type is not Record:
             ours = records | 'As records' >> beam.ParDo(_AsRecord(), beam.pvalue.AsSingleton(dataset)).with_outputs(
@@ -132,10 +153,11 @@ class WriteRecords(beam.PTransform):
         # same record comes again to be updated. There the sink alone sees to ids, bundle by bundle.
         accumulates = records.windowing.accumulation_mode == AccumulationMode.ACCUMULATING
         can_group = (records.is_bounded or not one_window) and not accumulates
-        if self.skip_unchanged or (self.distinct and can_group):
-            existing = dataset | ReadExisting(self.connection, self.retry) if self.skip_unchanged else None
-            chosen = records | 'Distinct' >> Distinct(dataset, existing, self.replace)
-            records, unchanged = chosen.records, [chosen.unchanged]
+        if reads or (self.distinct and can_group):
+            existing = dataset | ReadExisting(self.connection, self.retry, self.adopt) if reads else None
+            distinct = Distinct(dataset, existing, self.skip_unchanged, self.adopt, self.replace)
+            chosen = records | 'Distinct' >> distinct
+            records, unchanged = chosen['records'], [chosen['unchanged']]
             refused.append(chosen[Refused.TAG])
         if self.max_parallelism is not None:
             records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
@@ -164,7 +186,9 @@ class _AsRecord(beam.DoFn):
 class _EnsureDataset(beam.DoFn):
     """→ the `Dataset`, made if need be."""
 
-    def __init__(self, write: WriteRecords):
+    def __init__(self, write: WriteRecords, job: str):
+        self._job = job
+        self._adopt = write.adopt
         self._name = write.dataset
         self._workspace = write.workspace
         self._settings = write.settings
@@ -175,6 +199,29 @@ class _EnsureDataset(beam.DoFn):
     def process(self, _: None) -> Iterator[Dataset]:
         with Client(self._connection, self._retry) as client:
             check_server(client)
-            dataset = ensure_dataset(client, self._name, self._workspace, self._settings, self._create_workspace)
+            dataset = ensure_dataset(
+                client, self._name, self._workspace, self._settings, self._create_workspace, self._job
+            )
+            if not self._adopt:
+                warn_of_others(client, self._name, dataset)
         Lineage.sinks().add('argilla', self._workspace, self._name)
         yield dataset
+
+
+# A name for all that is written by one pipeline, by which the datasets that it makes are known.
+_JOBS: weakref.WeakKeyDictionary[beam.Pipeline, str] = weakref.WeakKeyDictionary()
+
+
+def _job_of(pipeline: beam.Pipeline) -> str:
+    return _JOBS.setdefault(pipeline, uuid.uuid4().hex)
+
+
+# Seconds for tidying up behind a job that failed, maybe since the server is gone, or cannot be reached from here.
+_PATIENCE = 5.0
+
+
+def _remove_if_unused(connection: ArgillaConnection, dataset: str, workspace: str, job: str) -> None:
+    with contextlib.suppress(Exception):
+        quick = replace(connection, timeout=min(connection.timeout, _PATIENCE))
+        with Client(quick, RetryPolicy(limit=_PATIENCE)) as client:
+            remove_if_unused(client, dataset, workspace, job)

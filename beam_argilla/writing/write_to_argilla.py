@@ -38,8 +38,8 @@ class WriteToArgilla(beam.PTransform):
         on_conflict, overflow, min_generations: see `Policies`.
         num_partitions, spill_location, shuffle, spill: see `GroupGenerations`.
         create_workspace: create the workspace if it does not exist (only owners may).
-        suggestions, skip_unchanged, max_parallelism, max_records, max_bytes, max_suggestions, max_in_flight, retry: see
-            `WriteRecords`.
+        suggestions, skip_unchanged, adopt, max_parallelism, max_records, max_bytes, max_suggestions, max_in_flight,
+            retry: see `WriteRecords`.
         distinct: see `WriteRecords`; not needed, for grouping makes external ids unique.
 
     Raises:
@@ -70,6 +70,7 @@ class WriteToArgilla(beam.PTransform):
         create_workspace: bool = False,
         suggestions: str = 'merge',
         skip_unchanged: bool = False,
+        adopt: bool = False,
         max_parallelism: int | None = None,
         distinct: bool = False,
         max_records: int = Bounds().max_records,
@@ -95,6 +96,7 @@ class WriteToArgilla(beam.PTransform):
             create_workspace=create_workspace,
             suggestions=suggestions,
             skip_unchanged=skip_unchanged,
+            adopt=adopt,
             max_parallelism=max_parallelism,
             distinct=distinct,
             max_records=max_records,

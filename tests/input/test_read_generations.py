@@ -142,7 +142,8 @@ def test_tables_travel_as_arrow_whatever_was_imported_before():
     """As slices alone: pickled, each would carry the whole table that it was cut from."""
     code = (
         'import apache_beam as beam, beam_argilla as ba\n'
-        'tables = beam.Pipeline() | beam.Create([{}]) | ba.FormatGenerations(ba.Columns())\n'
+        'rows = beam.Pipeline() | beam.Create([{"instruction": "q", "generation": "a"}])\n'
+        'tables = rows | ba.FormatGenerations(ba.Columns())\n'
         'print(type(beam.coders.registry.get_coder(tables.element_type)).__name__)\n'
         'print(type(beam.coders.registry.get_coder(ba.FailedRecord)).__name__)\n'
     )
@@ -160,3 +161,22 @@ def test_empty_files_and_empty_tables(tmp_path):
     with pipeline() as p:
         groups = p | beam.Create([empty]) | ba.FormatGenerations(COLUMNS) | ba.GroupGenerations()
         assert_that(groups, equal_to([]))
+
+
+@pytest.mark.parametrize('wide', [False, True])
+def test_what_is_refused_says_which_row_of_which_file_it_was(tmp_path, monkeypatch, wide):
+    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    table = {
+        'instruction': [None if i in (3, 17) else f'q{i}' for i in range(20)],
+        'generation': [None if i == 11 else f'a{i}' for i in range(20)],
+    }
+    if wide:
+        table['generation'] = [['x', a] for a in table['generation']]
+    path = str(tmp_path / 'part.parquet')
+    pq.write_table(pa.table(table), path, row_group_size=4)
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, f.source, f.row))) as handler:
+        _ = p | ba.ReadGenerations(path).with_error_handler(handler)
+    expected = [('EmptyInstruction', path, 3), ('NullGeneration', path, 11), ('EmptyInstruction', path, 17)]
+    assert_that(handler.output(), equal_to(expected))
+    p.run().wait_until_finish()

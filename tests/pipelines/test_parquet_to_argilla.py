@@ -9,12 +9,14 @@ import random
 import re
 import subprocess
 import sys
+from hashlib import sha256
 
 import argilla as rg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import beam_argilla as ba
 from pipelines import demo, load, parquet_to_argilla
 from tests.samples import rows, unique
 
@@ -207,6 +209,20 @@ def test_a_rerun_that_skips_what_is_unchanged(server, files, run):
     assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
 
 
+def test_records_that_distilabel_wrote_are_adopted(server, files, run):
+    client = rg.Argilla(api_url=server.api_url, api_key=server.api_key)
+    settings = ba.Preference(4).settings().to_argilla()
+    dataset = rg.Dataset(unique('program'), workspace='default', settings=settings, client=client).create()
+    instruction = rows(1)[0]['instruction']
+    fields = {'id': sha256(instruction.encode()).hexdigest(), 'instruction': instruction, 'generations-0': 'Other.'}
+    dataset.records.log([rg.Record(fields=fields)])
+    options = ('--input', files, '--dataset', dataset.name, *BASE, '--adopt')
+    status, out, _ = run(*options)
+    assert status == 0
+    assert '30 records written: 29 created, 1 updated\n1 records of others were adopted\n' in out
+    assert len(records(server, dataset.name)) == 30
+
+
 MISTAKES = {
     ('--input', '/none/*.parquet'): r"No file matches '/none/\*\.parquet'",
     ('--instruction_column', 'prompt'): r"no column 'prompt' for the instruction. Its columns are: 'instruction_id'",
@@ -218,6 +234,8 @@ MISTAKES = {
     ('--workspace', 'nowhere'): "no workspace 'nowhere'.*There are: 'default'",
     ('--api_url', 'http://127.0.0.1:9'): 'Is the server running',
     ('--api_key_env', 'NO_SUCH_VARIABLE'): 'NO_SUCH_VARIABLE is not set',
+    ('--metadata_column', 'instruction'): "called 'instruction', but a field is called so as well",
+    ('--create_workspace', '--workspace', 'a b'): "workspace='a b' cannot be created",
     ('--header', 'Authorization'): 'write NAME=ENV',
     ('--min_generations', '5'): 'min_generations=5',
     ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',

@@ -84,7 +84,11 @@ class Argilla:
         if method == 'PUT' and path.endswith('bulk'):
             items = json.loads(content)['items']
             stamp = '2026-01-01T00:00:00'
-            return (200, {'items': [{'id': 'r', 'inserted_at': stamp} for _ in items]}) if items else (422, OWN_422)
+            return (
+                (200, {'items': [{'id': 'r', 'inserted_at': stamp, 'updated_at': stamp} for _ in items]})
+                if items
+                else (422, OWN_422)
+            )
         if method == 'PUT':
             self.made.add('published')
             return 200, {'id': 'd'}
@@ -92,7 +96,7 @@ class Argilla:
             'id': 'd',
             'name': 'd',
             'status': 'ready' if 'published' in self.made else 'draft',
-            'allow_extra_metadata': True,
+            'allow_extra_metadata': False,
         }
         lists = {
             'workspaces': [{'name': 'default', 'id': 'w'}],

@@ -1,0 +1,127 @@
+"""Paths, folders and patterns → the files that they stand for, each once. No Beam pipeline here."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+from beam_argilla.errors import InputError
+
+SUFFIX = '.parquet'
+# What Hive and Spark write for null.
+_NULL = '__HIVE_DEFAULT_PARTITION__'
+_SEVERAL_READINGS = 6  # components of a path with brackets: each may be a name or a pattern
+
+
+def patterns_of(given: Any) -> list[str]:
+    """One path or pattern, or several, as Beam finds files by them.
+
+    Raises:
+        InputError: it is something else, or nothing.
+    """
+    several = [given] if isinstance(given, (str, os.PathLike)) else given
+    if not isinstance(several, Sequence) or not all(isinstance(p, (str, os.PathLike)) for p in several):
+        raise InputError(
+            f'ReadGenerations takes file patterns, not a {type(given).__name__}. Rows and data frames that you have in '
+            'Python go in as elements: p | beam.Create([frame]) | ba.WriteToArgilla(columns=ba.Columns(...), ...).'
+        )
+    if not several:
+        raise InputError('No input: name at least one file, folder or file pattern.')
+    return [_findable(os.fspath(pattern)) for pattern in several]
+
+
+def _findable(pattern: str) -> str:
+    """Beam finds no file for a pattern without any folder, such as ``*.parquet``; nor those of a URL or of ``~``."""
+    pattern = os.path.expanduser(pattern.removeprefix('file://'))
+    return pattern if os.path.dirname(pattern) else os.path.join('.', pattern)
+
+
+def matching_files(patterns: Sequence[str]) -> list[Any]:
+    """Metadata of the files, each once; every pattern must match some.
+
+    A folder stands for the Parquet files in it and below, but for hidden ones (``_temporary``, ``.part``). Brackets
+    that are in the name of what is there are a name, not a pattern.
+
+    Raises:
+        InputError: a pattern matches no file.
+    """
+    files: dict[str, Any] = {}
+    for pattern in patterns:
+        for file in _files_of(pattern):
+            files.setdefault(os.path.normpath(file.path) if '://' not in file.path else file.path, file)
+    return sorted(files.values(), key=lambda file: file.path)
+
+
+def _files_of(pattern: str) -> list[Any]:
+    for reading in _readings(pattern):
+        found = [file for file in _match(reading) if not _is_marker(file.path)]
+        if found:
+            return found
+    folder = pattern.rstrip('/')
+    for reading in _readings(folder):
+        below = _match(f'{reading}/**')
+        if below:
+            return _data_files(below, folder)
+    if os.path.isdir(folder):
+        raise InputError(f'The folder {pattern!r} is empty.')
+    raise InputError(
+        f'No file matches {pattern!r}: name Parquet files, folders of them, or patterns such as FOLDER/*{SUFFIX}.'
+    )
+
+
+def _data_files(files: Sequence[Any], folder: str) -> list[Any]:
+    depth = folder.count('/') + 1
+    visible = [f for f in files if f.path.endswith(SUFFIX) and not _is_hidden(f.path.split('/')[depth:])]
+    if not visible:
+        raise InputError(f'The folder {folder!r} has no {SUFFIX} files; name other files by a pattern.')
+    return visible
+
+
+def _match(pattern: str) -> list[Any]:
+    try:
+        (result,) = FileSystems.match([pattern])
+    except BeamIOError as e:
+        raise InputError(f'The files of {pattern!r} cannot be listed: {e}') from e
+    except ValueError as e:  # no such kind of file system
+        raise InputError(f'{pattern!r}: {e}') from e
+    return [] if os.path.isdir(pattern) else result.metadata_list  # Beam finds a folder as if it were a file
+
+
+def _readings(pattern: str) -> Iterator[str]:
+    """The pattern with its brackets taken as names, and, where those are not there, as patterns."""
+    parts = pattern.split('/')
+    bracketed = [i for i, part in enumerate(parts) if '[' in part][:_SEVERAL_READINGS]
+    for are_names in itertools.product((True, False), repeat=len(bracketed)):
+        read = list(parts)
+        for i, is_name in zip(bracketed, are_names, strict=True):
+            if is_name:
+                read[i] = read[i].replace('[', '[[]')
+        yield '/'.join(read)
+
+
+def _is_marker(path: str) -> bool:
+    """Whether it is a file that engines leave beside the data."""
+    name = path.rsplit('/', 1)[-1]
+    return name in ('_SUCCESS', '_metadata', '_common_metadata') or (name.startswith('.') and name.endswith('.crc'))
+
+
+def _is_hidden(parts: Sequence[str]) -> bool:
+    """Whether one of the folders on the way, or the file, is one that engines keep for themselves."""
+    *folders, name = parts
+    return name.startswith('.') or any(f.startswith(('.', '_')) and '=' not in f for f in folders)
+
+
+def columns_in_path(path: str) -> dict[str, str | None]:
+    """Column → value of the folders of a path that are called ``column=value``, as Hive, Spark and datasets do."""
+    found: dict[str, str | None] = {}
+    for folder in path.split('/')[:-1]:
+        name, equals, value = folder.partition('=')
+        if equals and name:
+            found[unquote(name)] = None if value == _NULL else unquote(value)
+    return found
