@@ -35,8 +35,8 @@ class Verdict(Enum):
     FAILING = 'As PASSING; but a batch that it stays with is halved, down to the record that the server fails on.'
     ODD = 'As PASSING; but if it stays while the server is otherwise well, it is a refusal, as BLOCKED is.'
     BLOCKED = (
-        'If it comes twice, it is a refusal: it costs the record that it comes for while a request without any gets '
-        'through, and ends the job (`GatewayError`) if that is refused as well, or on any other request.'
+        'If it comes twice, it is a refusal: it costs the record that it comes for if a request without any got '
+        'through meanwhile, and ends the job (`GatewayError`) if that is refused as well, or on any other request.'
     )
     REFUSED = 'It costs the records that Argilla names; a batch is halved, down to the record that it comes for.'
     UNKNOWN_KEY = 'It ends the job: `AuthenticationError`.'

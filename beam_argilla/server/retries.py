@@ -162,7 +162,7 @@ class Retries:
                     return True
                 return streak.length >= _SAME_RECORD and self._is_well()
             case Verdict.BLOCKED:
-                return streak.batch > 1 or streak.length > 1 or over
+                return streak.batch > 0 or streak.length > 1 or over
             case Verdict.ODD if streak.first:
                 return not streak.waking and (streak.length >= _SAME_BATCH or over)
             case Verdict.ODD if streak.length >= _SAME_BATCH:
