@@ -158,9 +158,15 @@ def upsert(
                 sent = server_time.now()
         observe(attempt)
 
+    def decode(content: bytes) -> list[_Record]:
+        answer: Any = _UPSERTED(content)
+        if len(answer.items) != len(items):
+            raise ValueError('an answer to another request')
+        return answer.items
+
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    records = client.request('PUT', path, see, batch=len(items), decode=_UPSERTED, content=body).content.items
+    records = client.request('PUT', path, see, batch=len(items), decode=decode, content=body).content
     latest = max((stamped.updated_at for stamped in _stamped(records)), default='')
     server_time.told(latest)
     # The server had stamped the latest when its answer came, so its clock showed at least this when it was asked.

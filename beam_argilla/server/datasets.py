@@ -119,7 +119,7 @@ def check_server(client: Client) -> str:
         version = client.json('GET', '/version', 'version', first=True)['version']
     except (GatewayError, RejectedBatchError) as e:
         raise NotArgillaError(
-            f'{client.url} is not an Argilla server. {e} Is it the address of the server itself (for a Hugging Face '
+            f'{client.url} is not an Argilla server. {e}. Is it the address of the server itself (for a Hugging Face '
             'Space: https://OWNER-SPACE.hf.space)? A private Space also needs the header Authorization.'
         ) from e
     version = version if isinstance(version, str) else ''
@@ -167,7 +167,7 @@ def ensure_dataset(
             raise
     if _made_by(found) not in (None, job):
         # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
-        client.json('PATCH', f'/datasets/{found["id"]}', content=orjson.dumps({'metadata': None}))
+        client.json('PATCH', f'/datasets/{found["id"]}', 'id', content=orjson.dumps({'metadata': None}))
     if found['status'] != 'ready':
         if settings is None:
             raise DatasetNotFoundError(f'Dataset {name!r} in workspace {workspace!r} is a draft: publish it first.')
@@ -188,7 +188,7 @@ def remove_if_unused(client: Client, name: str, workspace: str, job: str) -> Non
     found = _find(client, name, workspace_id) if workspace_id else None
     if found is None or _made_by(found) != job or count_records(client, found['id']):
         return
-    client.json('DELETE', f'/datasets/{found["id"]}')
+    client.json('DELETE', f'/datasets/{found["id"]}', 'id')
     if found['metadata'][_MARK]['workspace_is_new']:
         _remove_workspace(client, workspace_id)
 
@@ -265,7 +265,7 @@ def _remove_workspace(client: Client, workspace_id: str) -> None:
     path = f'/workspaces/{workspace_id}'
     if not client.json('GET', f'{path}/users', 'items')['items']:
         with contextlib.suppress(RejectedBatchError):
-            client.json('DELETE', path)
+            client.json('DELETE', path, 'id')
 
 
 def _workspace_id(client: Client, name: str, may_lack: bool = False) -> str:

@@ -35,8 +35,8 @@ class Verdict(Enum):
     FAILING = 'As PASSING; but a batch that it stays with is halved, down to the record that the server fails on.'
     ODD = 'As PASSING; but if it stays while the server is otherwise well, it is a refusal, as BLOCKED is.'
     BLOCKED = (
-        'If it comes twice, it is a refusal: it costs the record that it comes for while a request without any gets '
-        'through, and ends the job (`GatewayError`) if that is refused as well, or on any other request.'
+        'If it comes twice, it is a refusal: it costs the record that it comes for if a request without any got '
+        'through meanwhile, and ends the job (`GatewayError`) if that is refused as well, or on any other request.'
     )
     REFUSED = 'It costs the records that Argilla names; a batch is halved, down to the record that it comes for.'
     UNKNOWN_KEY = 'It ends the job: `AuthenticationError`.'
@@ -198,7 +198,7 @@ def _is_waking(said: str) -> bool:
 def _said(response: httpx.Response) -> str:
     """What a person would read, in a line. Of a redirect: where to."""
     if response.has_redirect_location:
-        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address.'
+        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address'
     text = response.text[:20_000]
     if 'html' in response.headers.get('Content-Type', '') or text.lstrip().startswith('<'):
         text = f'a web page: {html.unescape(_NOT_SHOWN.sub(" ", text))}'

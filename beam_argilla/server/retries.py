@@ -21,7 +21,8 @@ _LOGGER = logging.getLogger(__name__)
 _SAME_BATCH = 4
 # or, after so many (about a minute with the default delays), if the server is otherwise well.
 _SAME_RECORD = 8
-_SAID_AFTER = 3  # failures in a row, for most trouble is over before anybody could read of it
+# What is being waited for is said once it is known to be no refusal; most trouble is over before that.
+_SAID_AFTER = _SAME_BATCH + 1
 
 T = TypeVar('T')
 
@@ -122,8 +123,7 @@ class Retries:
                 wait = max(delay, e.retry_after or 0.0)
                 over = now - started + wait > self._limit
                 if self._is_refusal(streak, over):
-                    message = f'{e} ({streak.length} times in a row)' if streak.length > 1 else str(e)
-                    raise (GatewayError if e.foreign else RejectedBatchError)(message, e.status) from e
+                    raise streak.refusal(e) from e
                 if over:
                     raise ServerUnavailableError(
                         f'{self._server} gave no usable answer for {now - started:.0f} seconds. Is the server running, '
@@ -162,7 +162,7 @@ class Retries:
                     return True
                 return streak.length >= _SAME_RECORD and self._is_well()
             case Verdict.BLOCKED:
-                return streak.batch > 1 or streak.length > 1 or over
+                return streak.batch > 0 or streak.length > 1 or over
             case Verdict.ODD if streak.first:
                 return not streak.waking and (streak.length >= _SAME_BATCH or over)
             case Verdict.ODD if streak.length >= _SAME_BATCH:
@@ -197,3 +197,12 @@ class _Streak:
         self.is_well = self.is_well and self.length > 1
         self.failures += 1
         self.verdict, self.waking = found, failure.waking
+
+    def refusal(self, failure: TransientError) -> RejectedBatchError | GatewayError:
+        """What the last of them comes to."""
+        message = f'{failure} ({self.length} times in a row)' if self.length > 1 else str(failure)
+        if not failure.foreign:
+            return RejectedBatchError(message, failure.status)
+        if not (self.batch or self.first):
+            message += '. Whoever runs it (a gateway, firewall, proxy or log-in page) must let such requests through.'
+        return GatewayError(message, failure.status)

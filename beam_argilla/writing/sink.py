@@ -138,11 +138,13 @@ class _Sender:
         replace: bool,
         report: _Report,
         first_sent: Sent | None = None,
+        again: bool = False,
     ) -> None:
         """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch.
 
         Args:
             first_sent: when these records were sent before, if nobody knows whether the server wrote them.
+            again: something in between refused them, and no request without records after that.
         """
         if not batch:
             return
@@ -173,7 +175,12 @@ class _Sender:
         except RejectedBatchError as e:
             self._halve(dataset, batch, replace, report, e, sent)
         except GatewayError as e:
-            self._check_open(dataset, len(batch), e)
+            check_open(self.client, dataset.id)
+            if len(batch) == 1 and not again:  # it may have refused everything until just now
+                self._write_batch(dataset, batch, replace, report, sent, again=True)
+                return
+            if len(batch) == 1:
+                self._check_blocked(e)
             self._halve(dataset, batch, replace, report, e, sent)
         else:
             self._wrote = True
@@ -205,11 +212,8 @@ class _Sender:
         stale = [id for question, id in upserted.suggestions.items() if question not in sent]
         delete_suggestions(self.client, upserted.record_id, stale)
 
-    def _check_open(self, dataset: Dataset, records: int, error: GatewayError) -> None:
-        """That something in between refuses records for what is in them, rather than every request."""
-        check_open(self.client, dataset.id)
-        if records > 1:
-            return
+    def _check_blocked(self, error: GatewayError) -> None:
+        """One more record is refused by something in between, which must not be so of all that have any content."""
         with self._lock:
             self._blocked += not self._wrote
             if self._blocked >= _MOST_BLOCKED:

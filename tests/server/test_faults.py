@@ -156,6 +156,23 @@ def test_a_job_makes_every_kind_of_request():
     assert len(ASKED) > 14
 
 
+def test_the_table_is_this_one():
+    own = {status: verdict(status, foreign=False) for status in range(400, 600)}
+    assert {s for s, v in own.items() if v is Verdict.REFUSED} >= {400, 402, 409, 413, 422, 499}
+    others = {v: s for s, v in own.items() if v not in (Verdict.REFUSED, Verdict.PASSING)}
+    assert others == {Verdict.UNKNOWN_KEY: 401, Verdict.FORBIDDEN: 403, Verdict.ABSENT: 505, Verdict.FAILING: 500}
+    assert {s for s, v in own.items() if v is Verdict.ABSENT} == {404, 405, 501, 505}
+    foreign = {status: verdict(status, foreign=True) for status in range(200, 1000)}
+    assert {s for s, v in foreign.items() if v is Verdict.ODD} == {*range(200, 300), 404}
+    passing = {408, 425, 429, *range(500, 600)} - {501, 505}
+    assert {s for s, v in foreign.items() if v is Verdict.PASSING} == passing
+    assert {s for s, v in foreign.items() if v is Verdict.BLOCKED} == foreign.keys() - passing - {*range(200, 300), 404}
+    assert {s for s, v in own.items() if v in (Verdict.PASSING, Verdict.FAILING)} == passing
+    assert verdict(None, foreign=False) is Verdict.PASSING
+    assert verdict(403, foreign=True, waking=True) is Verdict.ODD
+    assert verdict(503, foreign=True, waking=True) is Verdict.PASSING
+
+
 # What becomes of a request, by the verdict on its answer: if it comes once, and if it stays; None: it succeeds.
 ONCE = {
     Verdict.PASSING: None,
@@ -201,7 +218,9 @@ def test_every_status_in_every_form_once_and_always(client_of, form, records):
             continue  # errors have a form; successes are asked for in another test
         found = verdict(status, not own)
         answer = httpx.Response(status, headers=headers, content=body)
-        for times, expected in (1, ONCE[found]), (float('inf'), STAYS[found]):
+        # Whether it is for what records hold, the sink finds out by itself.
+        once = (STAYS if found is Verdict.BLOCKED and records else ONCE)[found]
+        for times, expected in (1, once), (float('inf'), STAYS[found]):
             if found is Verdict.FAILING and times > 1 and records:
                 expected = RejectedBatchError
             limit = 60.0 if times == 1 or expected is RejectedBatchError else same_for(found)
@@ -356,6 +375,12 @@ def test_an_outage_that_answers_everything_with_pages_blames_nobody(client_of):
     client = client_of(Argilla(lambda *request: True, answer, times=50))
     assert len(upsert(client, 'd', [b'{}'])) == 1
     client.close()
+
+
+def test_an_answer_with_another_number_of_records_is_an_answer_to_something_else(client_of):
+    answer = httpx.Response(200, json={'items': []})
+    client = client_of(Argilla(lambda method, path, body: path.endswith('bulk'), answer))
+    assert len(upsert(client, 'd', [b'{}'])) == 1
 
 
 def test_a_newer_server_is_no_gateway(client_of):
