@@ -175,7 +175,7 @@ def ensure_dataset(
     check_differences(name, workspace, settings, dataset)
     if _made_by(found) not in (None, job):
         # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
-        client.json('PATCH', f'/datasets/{dataset.id}', content=orjson.dumps({'metadata': None}))
+        client.json('PATCH', f'/datasets/{dataset.id}', 'id', content=orjson.dumps({'metadata': None}))
     return dataset
 
 
