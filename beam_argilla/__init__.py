@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
     from beam_argilla.grouping.policies import Policies as Policies
+    from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
     from beam_argilla.input.failed import ReadFailed as ReadFailed
     from beam_argilla.input.format_generations import FormatGenerations as FormatGenerations
     from beam_argilla.input.read_generations import ReadGenerations as ReadGenerations
@@ -43,8 +44,11 @@ if TYPE_CHECKING:
     from beam_argilla.writing.results import WrittenRecord as WrittenRecord
     from beam_argilla.writing.sink import Bounds as Bounds
     from beam_argilla.writing.sink import WriteRecordsFn as WriteRecordsFn
+    from beam_argilla.writing.write_failed import WriteFailed as WriteFailed
     from beam_argilla.writing.write_records import WriteRecords as WriteRecords
     from beam_argilla.writing.write_to_argilla import WriteToArgilla as WriteToArgilla
+
+__version__ = '0.1.0.dev0'  # setup.py reads it here
 
 # A name is imported when it is first used: Beam and Arrow take a second or two to import, and neither a mistake in a
 # program's options nor the local Argilla needs them.
@@ -53,7 +57,7 @@ _HOMES = {
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations',),
     'grouping.policies': ('Policies',),
-    'input.failed': ('ReadFailed',),
+    'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),
     'input.read_generations': ('ReadGenerations',),
     'metrics': ('counters',),
@@ -79,6 +83,7 @@ _HOMES = {
     'writing.check_records': ('CheckRecords', 'CheckedRecord'),
     'writing.results': ('WriteResult', 'WrittenRecord'),
     'writing.sink': ('Bounds', 'WriteRecordsFn'),
+    'writing.write_failed': ('WriteFailed',),
     'writing.write_records': ('WriteRecords',),
     'writing.write_to_argilla': ('WriteToArgilla',),
 }

@@ -124,11 +124,11 @@ def _watch(
             raise
         state = _state(result)
         if PipelineState.is_terminal(state):
-            has_ended(number, state in _FAILED)
+            has_ended(number, _failed(state))
             return result
         goes_on()
         if here:
-            atexit.register(has_ended, number, True)
+            atexit.register(lambda: has_ended(number, _failed(_state(result))))
         wait = result.wait_until_finish
 
         @functools.wraps(wait)
@@ -141,7 +141,7 @@ def _watch(
             finally:
                 state = _state(result)
                 if PipelineState.is_terminal(state) or (state is None and here):
-                    has_ended(number, raised if state is None else state in _FAILED)
+                    has_ended(number, _failed(state, raised))
 
         result.wait_until_finish = wait_and_see
         return result
@@ -149,7 +149,9 @@ def _watch(
     pipeline.run = run_and_see  # Beam has no hook of its own for this
 
 
-_FAILED = (PipelineState.FAILED, PipelineState.CANCELLED)
+def _failed(state: str | None, otherwise: bool = True) -> bool:
+    """Whether a job in this state has failed or was stopped; `otherwise` if it is none in which a job ends."""
+    return state in (PipelineState.FAILED, PipelineState.CANCELLED) if PipelineState.is_terminal(state) else otherwise
 
 
 def _state(result: PipelineResult) -> str | None:

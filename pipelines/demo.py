@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from beam_argilla.local import LocalServerError, serve
-
-from . import parquet_to_argilla
+from . import parquet_to_argilla, stopping
 
 Row = dict[str, Any]
+GUIDELINES = """# Which answer would you send?
+
+Rate every answer on its own: 5 does all that was asked and is right, 1 does not help or is wrong. A suggestion is
+another judge's word: keep it only if you agree. Where two answers deserve the same rating, give them the same.
+"""
 MODELS = ('atlas-70b', 'birch-8b', 'cobalt-mini', 'delta-base')
 
 # (category, instruction, and per model an answer, its rating and the rationale)
@@ -174,6 +174,9 @@ def spoilt_rows(rows: Sequence[Row]) -> Iterator[Row]:
 
 def write_sample(folder: Path, files: int = 3) -> str:
     """Writes the sample, shuffled over several Parquet files, and returns their pattern."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = list(good_rows())
     rows += spoilt_rows(rows)
     random.Random(0).shuffle(rows)
@@ -198,10 +201,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument('--port', type=int, default=6900, help='0: any free one (%(default)s)')
     p.add_argument('--exit', action='store_true', help='stop after the load instead of serving until Ctrl-C')
     args = p.parse_args(argv)
+    serving = False
+    from beam_argilla.local import LocalServerError, serve  # once a signal can be answered
+
+    stopping.begin()
     try:
         print('Starting a local Argilla ...', flush=True)
         with serve(args.home, args.port) as server, tempfile.TemporaryDirectory() as folder:
             pattern = write_sample(Path(folder))
+            guidelines = Path(folder, 'guidelines.md')
+            guidelines.write_text(GUIDELINES, encoding='utf-8')
             failed = f'{folder}/failed'
             options = {
                 '--input': pattern,
@@ -210,6 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 '--instruction_id_column': 'instruction_id',
                 '--metadata_column': 'category',
                 '--agent': 'demo-judge',
+                '--guidelines': f'@{guidelines}',
                 '--api_url': server.api_url,
                 '--api_key_env': 'BEAM_ARGILLA_DEMO_KEY',
                 '--failed': failed,
@@ -219,9 +229,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print('$ python -m pipelines.parquet_to_argilla ' + ' '.join(words), flush=True)
             status = parquet_to_argilla.main(words)
             show_failed(failed)
-            print(f'\nLog in at {server.api_url} as {server.username} with the password {server.password}', flush=True)
             if not args.exit and status == 0:
+                print(f'\nLog in at {server.api_url} as {server.username} with the password {server.password}')
                 print('Serving until Ctrl-C.', flush=True)
+                serving = True
                 while True:
                     server.check()
                     time.sleep(1)
@@ -230,9 +241,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'error: {e}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('Stopped.')
-        return 0
+        print('Stopped.', flush=True)
+        return 0 if serving else stopping.status() or 130
+
+
+def command() -> None:
+    """The demo as a process."""
+    stopping.listen()
+    stopping.leave(main())
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    command()

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
 from beam_argilla import errors
+from beam_argilla.refusing import Collect
 
-from . import messages, options
+from . import messages, options, stopping
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
@@ -34,32 +34,30 @@ class Job:
     task: ba.Preference | ba.TextGeneration
     connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
+    write_failed: ba.WriteFailed | None
 
 
 def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
     """Runs the program with these options, and returns the exit status.
 
     Args:
-        aside: for as long as it is open, what Beam says while a local job runs, or ends, is kept from the person.
+        aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
+    stopping.begin()
+    screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
     try:
-        job, p = prepare(args, beam_args)
-    except (ValueError, TypeError, errors.BeamArgillaError) as e:
-        print(f'error: {e}', file=sys.stderr)
-        return 2
-    screen = aside.enter_context(messages.beam_aside()) if job.local else sys.stderr
-    try:
+        try:
+            job, p = prepare(args, beam_args)
+        except (ValueError, TypeError) as e:
+            raise errors.InputError(str(e)) from e
         return run(job, p)
     except (KeyboardInterrupt, Exception) as e:
-        if messages.is_interrupt(e):
-            print('Stopped. What was written is there; running it again goes on from there.', file=screen)
-            return 130
-        explained = messages.explain(e)
-        if explained is None:
+        told = messages.explain(e)
+        if told is None or (args.debug and told[0] < 128):
             raise
-        kind, message = explained
-        print(f'error: {message}', file=screen)
-        return 1 if issubclass(kind, errors.RefusedError) else 2
+        status, message = told
+        print(message, file=screen)
+        return status
 
 
 def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, beam.Pipeline]:
@@ -100,10 +98,10 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     look(task.settings())
     retry = None
     if args.retry_failed:
-        retry = ba.ReadFailed(args.retry_failed, columns, read is not None or args.task == 'text_generation')
-    if args.failed:
-        FileSystems.get_filesystem(args.failed)  # raises if there is no such kind of place
-    job = Job(args, read, retry, task, connection, local)
+        whole = read is not None or args.task == 'text_generation'
+        retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
+    write_failed = ba.WriteFailed(args.failed) if args.failed else None
+    job = Job(args, read, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
 
@@ -114,12 +112,15 @@ def build(p: beam.Pipeline, job: Job) -> None:
     # Without a handler, the first refusal ends the job.
     handler = CollectingErrorHandler() if args.failed or args.dry_run else None
     tables, records = [], []
-    if job.read is not None:
-        tables.append(p | 'Read' >> job.read.with_error_handler(handler))
     if job.retry is not None:
         again = p | 'Retry' >> job.retry.with_error_handler(handler)
         tables.append(again['tables'])
         records.append(again['records'])
+    if job.read is not None:
+        refused = Collect()
+        tables.append(p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused))
+        for i, rows in enumerate(refused.pcollections):
+            _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
     group = ba.GroupGenerations(
         options.policies_of(args, task), args.num_partitions, args.spill_location, shuffle, spill=not args.no_spill
@@ -155,9 +156,8 @@ def build(p: beam.Pipeline, job: Job) -> None:
         failed = handler.output()
         if args.dry_run:
             show('refused', failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown), 'Refused: ')
-        if args.failed:
-            lines = failed | 'To JSON' >> beam.Map(ba.FailedRecord.to_json)
-            _ = lines | 'Write failed' >> beam.io.WriteToText(args.failed, '.jsonl')
+        if job.write_failed is not None:
+            _ = failed | 'Write failed' >> job.write_failed
 
 
 def show(label: str, lines: beam.PCollection, prefix: str) -> None:
@@ -179,8 +179,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     counts = ba.counters(result)
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
     refused = any(messages.refused_counts(counts).values())
-    if refused and args.failed:
-        print(f'What was refused, and why: {args.failed}-*.jsonl')
+    if refused and job.write_failed is not None:
+        print(f'What was refused, and why: {job.write_failed.pattern}')
     if job.connection is not None and job.local and not args.dry_run:
         found = ba.check_dataset(
             args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)

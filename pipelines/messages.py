@@ -8,30 +8,43 @@ import os
 import re
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from beam_argilla import errors
 
+from . import stopping
+
 
 def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     """What was read, written and refused."""
     get = counts.get
-    lines = [f'{get("rows_read", 0):,} rows read, {get("groups", 0):,} groups']
-    for name, text in (
-        ('duplicate_generations', 'rows merged into their duplicates'),
-        ('warnings', 'suggestions or metadata left out'),
-        ('conflicts_shown_first', 'groups show the first of several instruction texts'),
+    read = [counted(get('read_again', 0), 'failed record') + ' read again'] if get('read_again') else []
+    if get('rows_read') or not read:
+        read.insert(0, counted(get('rows_read', 0), 'row') + ' read')
+    lines = [', '.join([*read, counted(get('groups', 0), 'group')])]
+    for name, one, several in (
+        ('duplicate_generations', 'row merged into its duplicate', 'rows merged into their duplicates'),
+        ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
+        (
+            'conflicts_shown_first',
+            'group shows the first of several instruction texts',
+            'groups show the first of several instruction texts',
+        ),
     ):
         if get(name):
-            lines.append(f'{counts[name]:,} {text}')
+            lines.append(counted(counts[name], one, several))
     if dry_run:
-        lines.append(f'{get("records_checked", 0):,} records would be written (dry run: nothing was)')
+        lines.append(f'{counted(get("records_checked", 0), "record")} would be written (dry run: nothing was)')
     else:
         created, updated = get('records_created', 0), get('records_updated', 0)
-        lines.append(f'{created + updated:,} records written: {created:,} created, {updated:,} updated')
+        lines.append(f'{counted(created + updated, "record")} written: {created:,} created, {updated:,} updated')
         if get('records_adopted'):
-            lines.append(f'{counts["records_adopted"]:,} records of others were adopted')
+            adopted = counted(
+                counts['records_adopted'], 'record of others was adopted', 'records of others were adopted'
+            )
+            lines.append(adopted)
         if get('records_unchanged'):
             lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
     refused = refused_counts(counts)
@@ -41,16 +54,46 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     return '\n'.join(lines)
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """The number and the word for what is counted: 1 row, 2 rows."""
+    return f'{number:,} {one if number == 1 else several or f"{one}s"}'
+
+
 def refused_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Reason → how many were refused for it."""
+    """Reason → how many were refused for it, without the rows that came in again in another way."""
     prefix = 'failed_'
-    return {name.removeprefix(prefix): n for name, n in sorted(counts.items()) if name.startswith(prefix)}
+    reasons = {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
+    left = {reason: n - counts.get(f'retried_{reason}', 0) for reason, n in sorted(reasons.items())}
+    return {reason: n for reason, n in left.items() if n}
 
 
+STOPPED = 'Stopped. What was written is there; running it again goes on from there.'
 _RAISED = re.compile(r'beam_argilla\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)', re.DOTALL)
+_OURS = ('beam_argilla', 'pipelines')
+# A line of a stack trace that a worker sent as text, of a file of ours.
+_FRAME_OF_OURS = re.compile(rf'File "[^"]*[/\\](?:{"|".join(_OURS)})[/\\][^"]*\.py", line \d+')
+_LONGEST = 500  # characters of what an engine says
 
 
-def explain(error: BaseException) -> tuple[type[BaseException], str] | None:
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """The exit status and what to say of it, None if it is a bug of ours.
+
+    A user or a server can cause what this package raises on purpose, an interrupt, what options make Beam refuse,
+    trouble of the operating system, and whatever an engine raises with nothing of ours below it.
+    """
+    if is_interrupt(error):
+        return stopping.status() or 130, STOPPED
+    if found := raised_on_purpose(error):
+        kind, message = found
+        return 1 if issubclass(kind, errors.RefusedError) else 2, f'error: {message}'
+    if _is_bug(error):
+        return None
+    if isinstance(error, OSError):
+        return 2, f'error: {error}'
+    return 2, f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)'
+
+
+def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] | None:
     """Which of our exceptions it is and its message, None if it is none of ours.
 
     In one process Beam raises it as it was, with the step's name behind it; from another, its text in another's.
@@ -63,6 +106,8 @@ def explain(error: BaseException) -> tuple[type[BaseException], str] | None:
 
 def is_interrupt(error: BaseException | None) -> bool:
     """Whether it is Ctrl-C. Where a worker is this process, Beam makes another exception of it."""
+    if stopping.status() is not None:
+        return True
     while error is not None:
         if isinstance(error, KeyboardInterrupt) or str(error).startswith('KeyboardInterrupt [while running'):
             return True
@@ -70,9 +115,34 @@ def is_interrupt(error: BaseException | None) -> bool:
     return False
 
 
-def quieten() -> None:
-    """Warnings alone reach the person, and no stack trace of what is raised on purpose: it is told once, at the end."""
-    logging.basicConfig(level=logging.WARNING)
+def _is_bug(error: BaseException) -> bool:
+    """Whether it comes from code of ours, rather than from what Beam does on our behalf."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    packages = [frame.f_globals.get('__name__', '').split('.')[0] for frame in frames]
+    in_beam = packages[packages.index('apache_beam') :] if 'apache_beam' in packages else packages
+    return bool(set(in_beam) & set(_OURS)) or bool(_FRAME_OF_OURS.search(str(error)))
+
+
+def _last_words(error: BaseException) -> str:
+    """What an engine says of its end, without the stack traces above it."""
+    details = getattr(error, 'details', None)  # of gRPC
+    said = details() if callable(details) else str(error)
+    lines = [line.strip() for line in (said or '').splitlines() if line.strip()]
+    name = type(error).__name__
+    if not lines and 'Timeout' in name:
+        return 'nothing answered in time. Is its job server there, and is --job_endpoint right?'
+    return f'{name}: {lines[-1][:_LONGEST]}' if lines else name
+
+
+def quieten(debug: bool = False) -> None:
+    """Warnings alone reach the person, and no stack trace of what is raised on purpose: it is told once, at the end.
+
+    Args:
+        debug: all reaches them.
+    """
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING)
+    if debug:
+        return
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_for_people)
 
@@ -80,7 +150,8 @@ def quieten() -> None:
 def _is_for_people(record: logging.LogRecord) -> bool:
     raised = record.exc_info[1] if record.exc_info else None
     # Beam says the latter on import wherever its Google Cloud extra is not installed, needed or not.
-    return explain(raised or RuntimeError(record.getMessage())) is None and 'apitools not found' not in str(record.msg)
+    text = record.getMessage()
+    return raised_on_purpose(raised or RuntimeError(text)) is None and 'apitools not found' not in text
 
 
 @contextlib.contextmanager

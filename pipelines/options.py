@@ -10,9 +10,11 @@ import difflib
 import importlib.util
 import os
 import re
+import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import beam_argilla as ba
 from beam_argilla.server.address import check_names, checked_url
@@ -31,7 +33,7 @@ def add_input(group: Group) -> None:
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
     )
-    group.add_argument('--retry_failed', metavar='PREFIX', help='files that an earlier run wrote to --failed')
+    group.add_argument('--retry_failed', metavar='PREFIX', help='send again what an earlier run wrote to --failed')
     group.add_argument('--instruction_column', default='instruction', metavar='NAME', help='(%(default)s)')
     group.add_argument(
         '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
@@ -117,7 +119,9 @@ def add_task(group: Group) -> None:
     group.add_argument('--namespace', metavar='TEXT', help='goes before every external id')
     group.add_argument('--ratings', metavar='1,2,3', default='1,2,3,4,5', help='the scale (default: %(default)s)')
     group.add_argument('--agent', metavar='TEXT', help='who gave the ratings, if no column says so')
-    group.add_argument('--guidelines', metavar='TEXT', help='shown to annotators')
+    group.add_argument(
+        '--guidelines', type=text, metavar='TEXT', help='shown to annotators; @FILE: what stands in the file'
+    )
     group.add_argument('--use_markdown', action='store_true', help='show texts as Markdown')
     group.add_argument(
         '--model_names', action='store_true', help="keep models' names as metadata, hidden from annotators"
@@ -169,7 +173,7 @@ def policies_of(args: argparse.Namespace, task: ba.Preference | ba.TextGeneratio
 
 def add_server(group: Group) -> None:
     """Which server, as whom, and which dataset of it."""
-    group.add_argument('--dataset', required=True, metavar='NAME')
+    group.add_argument('--dataset', metavar='NAME', help='(needed)')
     group.add_argument('--workspace', default='default', metavar='NAME', help='(%(default)s)')
     group.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
     group.add_argument(
@@ -204,7 +208,11 @@ def add_writing(group: Group) -> None:
         '--suggestions', choices=['merge', 'replace'], default='merge', help='replace removes stale ones (%(default)s)'
     )
     group.add_argument('--max_parallelism', type=positive, metavar='N', help='the most workers that write side by side')
-    group.add_argument('--failed', metavar='PREFIX', help='write what is refused here, as JSON lines, and go on')
+    group.add_argument(
+        '--failed',
+        metavar='PREFIX',
+        help='write what is refused here, as JSON lines, and go on; DIR/: into that folder',
+    )
     group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
 
 
@@ -245,11 +253,28 @@ def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
 # -- the command line as a whole
 
 
-def positive(text: str) -> int:
+def add_program(group: Group) -> None:
+    """What is of the program itself."""
+    group.add_argument('--debug', action='store_true', help='show all that Beam, the engine and the workers say')
+    group.add_argument('--version', action='version', version=f'beam_argilla {ba.__version__}')
+
+
+def positive(value: str) -> int:
     """A whole number from 1 on."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text}: give a whole number, at least 1')
-    return int(text)
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f'{value}: give a whole number, at least 1')
+    return int(value)
+
+
+def text(value: str) -> str:
+    """The value, or what the file holds that is named behind an ``@``."""
+    if not value.startswith('@'):
+        return value
+    try:
+        return Path(value[1:]).read_text(encoding='utf-8')
+    except (OSError, ValueError) as e:
+        why = e.strerror if isinstance(e, OSError) else 'it is not text in UTF-8'
+        raise argparse.ArgumentTypeError(f'the file {value[1:]!r} cannot be read: {why}') from None
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -258,8 +283,13 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     Raises:
         ValueError: a mistake in them.
     """
+    parser.error = _mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
+    argv = sys.argv[1:] if argv is None else argv
     args, beam_args = parser.parse_known_args(argv)
+    _check_repeated(parser, argv)
     _check_unknown(parser, beam_args)
+    if not args.dataset:
+        raise ValueError('--dataset is missing: which dataset shall the records go to?')
     if not args.input and not args.retry_failed:
         raise ValueError('--input is missing: which Parquet files?')
     check_names(args.dataset, args.workspace, True, args.create_workspace)
@@ -269,28 +299,56 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         checked_url(args.api_url)
     if args.no_spill and args.spill_location:
         raise ValueError('--no_spill contradicts --spill_location: give one of them')
+    if args.overflow == 'truncate' and not (args.failed or args.dry_run):
+        raise ValueError(
+            '--overflow truncate cuts generations off, and they have to go somewhere: give --failed as well'
+        )
     headers_of(args)
     columns_of(args)
     policies_of(args, task_of(args, {}))
     return args, beam_args
 
 
+def _mistake(message: str) -> NoReturn:
+    raise ValueError(message.removeprefix('argument '))
+
+
+def _check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """argparse would take the last of them without a word."""
+    given = Counter(arg.partition('=')[0] for arg in argv)
+    for action in parser._actions:
+        if isinstance(action, argparse._StoreAction) and sum(given[name] for name in action.option_strings) > 1:
+            raise ValueError(f'{action.option_strings[0]} is given more than once, and takes one value.')
+
+
 def _check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
     """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
 
+    Behind a job server there are options that only the engine knows: there, a slip is what looks like one of ours.
     The message holds no value: one may be a secret.
     """
-    known = {option for action in parser._actions for option in action.option_strings} | beam_options()
+    ours = {option for action in parser._actions for option in action.option_strings}
+    beams = beam_options()
+    engine = _has_job_server(beam_args)
     follows_option = False
     for arg in beam_args:
         name, equals, _ = arg.partition('=')
         if arg.startswith('-'):
-            if name not in known:
-                close = difflib.get_close_matches(name, sorted(known), 1, 0.8)
-                raise ValueError(f'{name} is not an option' + (f'; did you mean {close[0]}?' if close else '.'))
+            if name not in beams:
+                close = difflib.get_close_matches(name, sorted(ours if engine else ours | beams), 1, 0.8)
+                if close or not engine:
+                    hint = f'; did you mean {close[0]}?' if close else '.'
+                    raise ValueError(f'{name} is not an option{hint}')
         elif not follows_option:
             raise ValueError('There is a word that belongs to no option. (Several files go behind one --input.)')
         follows_option = arg.startswith('-') and not equals
+
+
+def _has_job_server(beam_args: Sequence[str]) -> bool:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--runner', default='')
+    runner = parser.parse_known_args(beam_args)[0].runner.lower()
+    return any(name in runner for name in ('flink', 'spark', 'portable'))
 
 
 def beam_options() -> set[str]:

@@ -4,22 +4,30 @@
         --dataset ultrafeedback --num_generations 4 --api_url https://argilla.example
 
 Every Beam pipeline option can follow. Exit status: 0 if everything was written, or what was refused went to --failed;
-1 if something was refused and there is no --failed; 2 if the job cannot run as it was described.
+1 if something was refused and there is no --failed; 2 if the job cannot run as it was described; 130 after Ctrl-C.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from . import messages, options
+from . import stopping
+
+if TYPE_CHECKING:
+    import argparse
+
+# What else is needed is imported once a signal, and a mistake, can be answered.
 
 
 def parser() -> argparse.ArgumentParser:
     """The program's options; Beam's own come behind them."""
+    import argparse
+
+    from . import options
+
     p = argparse.ArgumentParser(
         'parquet-to-argilla',
         description=__doc__,
@@ -31,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     to = p.add_argument_group('where records go')
     options.add_server(to)
     options.add_writing(to)
+    options.add_program(p.add_argument_group('the program itself'))
     return p
 
 
@@ -41,12 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
+    from . import output
+
+    with output.forgiving() as printed:
+        status = _answer(argv, aside)
+    return status if printed is None or printed.error is None else status or 1
+
+
+def _answer(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
+    from . import messages, options
+
     try:
         args, beam_args = options.parse(parser(), argv)
     except ValueError as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
-    messages.quieten()
+    except SystemExit:  # --help, --version
+        return 0
+    messages.quieten(args.debug)
     from . import load  # Beam and Arrow, once it is known that there is something to do
 
     return load.load(args, beam_args, aside)
@@ -54,11 +75,9 @@ def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
 
 def command() -> None:
     """The program as a process. Ended by a signal, too, it removes its temporary files."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    stopping.listen()
     try:
-        sys.exit(_run(None, _UNTIL_THE_END))
+        stopping.leave(_run(None, _UNTIL_THE_END))
     except Exception:
         with _UNTIL_THE_END:  # shows what was said
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from apache_beam.transforms import window
 import beam_argilla as ba
 from beam_argilla.errors import RefusedError
 from beam_argilla.grouping.spilling import place_to_spill
+from beam_argilla.runners import when_failed
 from tests.samples import COLUMNS, pipeline, rows, write
 
 HERE = [
@@ -160,6 +162,55 @@ def test_nothing_is_left_by_a_pipeline_that_never_runs(spilled):
     del p
     gc.collect()
     assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ('ends', 'calls'),
+    [
+        (['FAILED'], 1),
+        (['CANCELLED'], 1),
+        (['DONE'], 0),
+        (['DRAINED'], 0),
+        (['UPDATED'], 0),  # another job has taken its place
+        (['FAILED', 'FAILED'], 2),
+        (['DONE', 'FAILED'], 0),
+        (['FAILED', 'DONE'], 1),
+    ],
+    ids=str,
+)
+def test_a_failure_is_told_unless_a_job_of_the_pipeline_has_ended_well(ends, calls):
+    told = []
+    p = beam.Pipeline(runner='FnApiRunner')
+    coming = iter(ends)
+    p.runner.run_pipeline = lambda pipeline, options: Result(next(coming))
+    when_failed(p, lambda: told.append(1))
+    for _ in ends:
+        with contextlib.suppress(RuntimeError):
+            p.run().wait_until_finish()
+    assert len(told) == calls
+
+
+def test_a_failure_is_not_told_while_another_job_of_the_pipeline_runs():
+    told = []
+    p = beam.Pipeline(runner='FnApiRunner')
+    coming = iter(['FAILED', 'DONE'])
+    p.runner.run_pipeline = lambda pipeline, options: Result(next(coming))
+    when_failed(p, lambda: told.append(1))
+    first, second = p.run(), p.run()
+    with pytest.raises(RuntimeError):
+        first.wait_until_finish()
+    second.wait_until_finish()
+    assert told == []
+
+
+def test_a_pipeline_that_cannot_even_start_has_failed():
+    told = []
+    p = beam.Pipeline(runner='FnApiRunner')
+    p.runner.run_pipeline = lambda pipeline, options: 1 / 0
+    when_failed(p, lambda: told.append(1))
+    with pytest.raises(ZeroDivisionError):
+        p.run()
+    assert told == [1]
 
 
 def test_a_place_and_no_spilling_contradict_each_other():

@@ -10,7 +10,22 @@ or, in tests and notebooks::
 Needs ``pip install "beam-argilla[local]"``.
 """
 
-from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.supervisor import LocalServer, serve
+from __future__ import annotations
 
-__all__ = ['LocalServer', 'LocalServerError', 'serve']
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beam_argilla.local.errors import LocalServerError as LocalServerError
+    from beam_argilla.local.supervisor import LocalServer as LocalServer
+    from beam_argilla.local.supervisor import serve as serve
+
+# A name is imported when it is first used, so that the program can answer Ctrl-C before it imports the rest.
+_HOME = {'LocalServer': 'supervisor', 'LocalServerError': 'errors', 'serve': 'supervisor'}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(f'{__name__}.{_HOME[name]}'), name)

@@ -3,18 +3,24 @@
 Exit status: 0 when stopped by Ctrl-C or SIGTERM; 1 when a process has died; 2 when it cannot start as asked.
 """
 
-import argparse
-import ipaddress
+from __future__ import annotations
+
 import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import DEFAULT_API_KEY, DEFAULT_PASSWORD, DEFAULT_USERNAME
-from beam_argilla.local.supervisor import LocalServer, serve
+
+if TYPE_CHECKING:
+    import argparse
+
+    from beam_argilla.local.supervisor import LocalServer
+
+# What else is needed is imported once a signal can be answered.
 
 DEFAULT_HOME = 'argilla'
 DEFAULT_PORT = 6900
@@ -37,12 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
       The exit status.
     """
-    options = parser().parse_args(arguments)
     for number in STOPPING_SIGNALS:
         # nohup, and a shell that starts a job in the background, want some of them ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
     try:
+        from beam_argilla.local.supervisor import serve
+
+        options = parser().parse_args(arguments)
         with serve(
             options.home,
             options.port,
@@ -66,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
+    import argparse
+
+    from beam_argilla.local.home import DEFAULT_API_KEY, DEFAULT_PASSWORD, DEFAULT_USERNAME
+
     result = argparse.ArgumentParser(
         prog='argilla-local',
         description='Runs a real Argilla server with its web UI on this machine, until Ctrl-C.',
@@ -94,6 +106,8 @@ def stop(_number: int, _frame: FrameType | None) -> None:
 
 def greeting(server: LocalServer) -> str:
     """What is printed once the server answers. Secrets only if they are none."""
+    from beam_argilla.local.home import DEFAULT_API_KEY, DEFAULT_PASSWORD
+
     password = DEFAULT_PASSWORD if server.password == DEFAULT_PASSWORD else '(the one you chose)'
     api_key = DEFAULT_API_KEY if server.api_key == DEFAULT_API_KEY else '(the one you chose)'
     return (
@@ -108,6 +122,10 @@ def greeting(server: LocalServer) -> str:
 
 def warning(server: LocalServer) -> str | None:
     """What to say about a server that others can reach, with a log-in that everybody knows."""
+    import ipaddress
+
+    from beam_argilla.local.home import DEFAULT_API_KEY, DEFAULT_PASSWORD
+
     try:
         is_private = ipaddress.ip_address(server.host).is_loopback
     except ValueError:

@@ -74,7 +74,7 @@ def check_dataset(
         The dataset as it is now; None if it does not exist yet, or is a draft that the job will complete.
 
     Raises:
-        ValueError: nothing is, or should be made, with such a name.
+        ValueError: the dataset, its workspace or something in it cannot, or should not, be called so.
         NotArgillaError: no Argilla server of a supported version answers there.
         ServerUnavailableError: nothing answers within the limit, or the server is not ready in time.
         CertificateError: the server's certificate is not trusted.
@@ -165,9 +165,6 @@ def ensure_dataset(
             if workspace_is_new:
                 _remove_workspace(client, workspace_id)
             raise
-    if _made_by(found) not in (None, job):
-        # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
-        client.json('PATCH', f'/datasets/{found["id"]}', 'id', content=orjson.dumps({'metadata': None}))
     if found['status'] != 'ready':
         if settings is None:
             raise DatasetNotFoundError(f'Dataset {name!r} in workspace {workspace!r} is a draft: publish it first.')
@@ -176,6 +173,9 @@ def ensure_dataset(
         _complete(client, found['id'], draft, settings)
     dataset = read_dataset(client, found['id'])
     check_differences(name, workspace, settings, dataset)
+    if _made_by(found) not in (None, job):
+        # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
+        client.json('PATCH', f'/datasets/{dataset.id}', 'id', content=orjson.dumps({'metadata': None}))
     return dataset
 
 

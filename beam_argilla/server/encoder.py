@@ -41,6 +41,7 @@ class Encoder:
         self._metadata = {m['name']: _METADATA_CHECKS[m['settings']['type']] for m in settings.metadata}
         self._vectors = {v['name']: v['dimensions'] for v in settings.vectors}
         self._extra_metadata = settings.allow_extra_metadata
+        self._not_extra = settings.sdk_columns() | self._fields.keys()
         self._ids = question_ids or {name: name for name in self._questions}
         # Ratings repeat: what was found right once is not looked at again.
         self._seen: dict[Suggestion, dict[str, Any]] = {}
@@ -108,6 +109,12 @@ class Encoder:
                 if not self._extra_metadata:
                     known = list(self._metadata)
                     raise InvalidRecordError('UnknownMetadata', f'The dataset has no metadata {name!r}; it has {known}')
+                if name in self._not_extra:
+                    raise InvalidRecordError(
+                        'MetadataName',
+                        f'Metadata {name!r} has the name of a field or of a column of the argilla SDK: its export of '
+                        'the dataset would fail or be wrong; give it another name',
+                    )
                 check = _check_extra
             problem = None if value is None else check(value)
             if problem:

@@ -28,9 +28,8 @@ _SDK_ATTRIBUTES = re.compile(
     'add|count|index|remove|serialize|_create|_delete|_update|_validate_new_property|_settings|_properties_by_name|'
     '_removed_properties|_abc_impl|_is_protocol|__.*__'
 )
-# Columns of its export besides those of the fields and questions: what is called like them takes their place, or is
-# lost. `id` is not among them: distilabel's datasets have such a field.
-_SDK_COLUMNS = ('status', '_server_id', 'responses', 'suggestions')
+# Columns of its export besides those of the fields: what is called like one takes its place, or is lost.
+_SDK_COLUMNS = ('id', 'status', '_server_id', 'responses', 'suggestions')
 _SDK_SUFFIXES = (  # behind the name of a question
     *('.suggestion', '.suggestion.score', '.suggestion.agent'),
     *('.responses', '.responses.users', '.responses.status'),
@@ -93,14 +92,14 @@ class DatasetSettings:
         Raises:
             ValueError: there is such a name.
         """
-        exported = {*_SDK_COLUMNS, *(q['name'] + suffix for q in self.questions for suffix in _SDK_SUFFIXES)}
+        columns = self.sdk_columns()
         others: dict[str, str] = {}
         for kind, name in ((kind, p['name']) for attribute, kind in KINDS.items() for p in getattr(self, attribute)):
             if name in others:
                 problem = f'a {others[name]} is called so as well, which the argilla SDK does not take'
             elif _SDK_ATTRIBUTES.fullmatch(name):
                 problem = 'the argilla SDK could not open the dataset, for it has an attribute of that name'
-            elif kind != 'question' and (name in exported or (name == 'id' and kind != 'field')):
+            elif kind != 'question' and name in columns and (kind, name) != ('field', 'id'):  # distilabel has that
                 problem = "the argilla SDK's export has a column of that name"
             elif kind == 'vector' and not re.fullmatch('[a-zA-Z0-9_-]+', name):
                 problem = 'the argilla SDK reads vectors only if their names are of a-z, A-Z, 0-9, _ and -'
@@ -109,6 +108,10 @@ class DatasetSettings:
                 continue
             way = f", such as Metadata(column={name!r}, name='row_{name}')" if kind == 'metadata property' else ''
             raise ValueError(f'A {kind} is called {name!r}, but {problem}: give it another name{way}.')
+
+    def sdk_columns(self) -> set[str]:
+        """The columns of the argilla SDK's export that are not those of fields, metadata and vectors."""
+        return {*_SDK_COLUMNS, *(q['name'] + suffix for q in self.questions for suffix in _SDK_SUFFIXES)}
 
     @classmethod
     def of(cls, settings: Any) -> DatasetSettings:

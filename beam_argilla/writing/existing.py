@@ -309,7 +309,7 @@ def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, 
             vectors=list(vectors),
             subject=subject(item.fields, settings) if adopt and is_of_others(item) else None,
             shown_id=shown,
-            is_anyones=shown is None or shown == hashlib.sha256(str(instruction).encode()).hexdigest(),
+            is_anyones=adopt and shown in (None, hashlib.sha256(str(instruction).encode()).hexdigest()),
             is_answered=bool(item.responses),
             inserted_at=item.inserted_at or '',
         )

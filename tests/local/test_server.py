@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from beam_argilla.local import LocalServerError, serve
+from tests.processes import python, running
 
 PROMPT_SECONDS = 10
 
@@ -305,13 +306,8 @@ class CommandLine:
     """``python -m beam_argilla.local``, running."""
 
     def __init__(self, *arguments, **environment):
-        self.process = subprocess.Popen(
-            [sys.executable, '-m', 'beam_argilla.local', '--port', '0', *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-        )
+        command = ('-m', 'beam_argilla.local', '--port', '0', *arguments)
+        self.process = python(*command, env={**os.environ, **environment})
         self.lines = []
         while not self.lines or not self.lines[-1].startswith('Press Ctrl-C'):
             line = self.process.stdout.readline()
@@ -458,19 +454,33 @@ def test_killed_with_a_temporary_home(short_path):
 
 
 def test_ctrl_c_while_it_starts(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'beam_argilla.local', '--home', str(tmp_path), '--port', '0'],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert eventually(lambda: len(family(process.pid)) == 3, seconds=30)
-    children = family(process.pid)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=PROMPT_SECONDS)
+    with running('-m', 'beam_argilla.local', '--home', tmp_path, '--port', '0') as process:
+        assert eventually(lambda: len(family(process.pid)) == 3, seconds=30)
+        children = family(process.pid)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=PROMPT_SECONDS)
     assert (process.returncode, output) == (0, '')
     assert 'Traceback' not in errors
     assert not any(child.is_running() for child in children)
+
+
+def test_ctrl_c_while_it_imports(tmp_path):
+    code = f"""
+import os, signal
+from beam_argilla.local import __main__
+class Interrupted:
+    def find_spec(self, name, *_):
+        if name == 'beam_argilla.local.supervisor':
+            os.kill(os.getpid(), signal.SIGINT)
+import sys
+sys.meta_path.insert(0, Interrupted())
+sys.argv[1:] = ['--home', {str(tmp_path / 'home')!r}]
+__main__.command()
+"""
+    with running('-c', code) as process:
+        output, errors = process.communicate(timeout=PROMPT_SECONDS)
+    assert (process.returncode, output, errors) == (0, '', '')
+    assert not (tmp_path / 'home').exists()
 
 
 def test_database_of_a_newer_argilla(tmp_path):

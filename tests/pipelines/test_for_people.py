@@ -65,7 +65,7 @@ def test_a_job_that_works_says_what_it_did_and_where_it_is_and_nothing_else(run,
     assert out.splitlines()[:4] == [
         'Left out of ' + out.splitlines()[0].removeprefix('Left out of '),
         '14 rows read, 4 groups',
-        '1 suggestions or metadata left out',
+        '1 suggestion or metadata left out',
         '4 records written: 4 created, 0 updated',
     ]
     assert "rating '9' of generations-0 is not one of 1, 2, 3, 4, 5: not suggested" in out.splitlines()[0]
@@ -172,12 +172,11 @@ def test_a_closed_standard_error_stops_nothing(file):
 # -- answers at once
 
 LIGHT = """
-import sys
+import sys, types
 from pipelines import parquet_to_argilla
-try:
-    status = parquet_to_argilla.main(sys.argv[1:])
-except SystemExit as e:
-    status = e.code
+# What comes once it is known that there is something to do.
+sys.modules['pipelines.load'] = types.SimpleNamespace(load=lambda args, beam_args, aside: 0)
+status = parquet_to_argilla.main(sys.argv[1:])
 heavy = {'apache_beam', 'pyarrow', 'numpy', 'argilla', 'datasets', 'httpx'} & sys.modules.keys()
 print(status, sorted(heavy))
 """
@@ -204,6 +203,17 @@ GOOD = ('--input', 'in', '--dataset', 'x', '--num_generations', '4', '--dry_run'
         ([*GOOD, '--metadata_column', 'm', '--metadata_column', 'm'], 2, 'a column is named twice'),
         ([*GOOD, '--task', 'text_generation'], 2, 'means nothing to --task text_generation'),
         ([*GOOD, '--guidelines', ''], 2, 'The guidelines have 0 characters'),
+        ([*GOOD, '--guidelines', '@none.md'], 2, "--guidelines: the file 'none.md' cannot be read: No such file"),
+        ([*GOOD, '--num_generations', 'four'], 2, "error: --num_generations: invalid int value: 'four'\n"),
+        ([*GOOD, '--task', 'rank'], 2, "error: --task: invalid choice: 'rank'"),
+        ([*GOOD, '--dataset=y'], 2, 'error: --dataset is given more than once, and takes one value.\n'),
+        ([*GOOD, '--input', 'more'], 0, ''),
+        (['--input', 'in'], 2, 'error: --dataset is missing'),
+        (['--version'], 0, ''),
+        ([*GOOD[:-1], '--api_url', 'http://h', '--overflow', 'truncate'], 2, 'give --failed as well'),
+        ([*GOOD, '--runner', 'FlinkRunner', '--num_generation', '4'], 2, 'did you mean --num_generations'),
+        ([*GOOD, '--runner=SparkRunner', '--spark.executor', '4'], 0, ''),
+        ([*GOOD, '--flink_conf_dir', 'd'], 2, '--flink_conf_dir is not an option'),
         ([*GOOD, '--spill_location', 'd', '--no_spill'], 2, '--no_spill contradicts --spill_location'),
     ],
     ids=lambda value: ' '.join(value[-2:]) if isinstance(value, list) else '',
@@ -214,6 +224,7 @@ def test_help_and_mistakes_need_nothing_heavy(argv, status, message):
     assert done.stdout.splitlines()[-1] == f'{status} []', done.stderr
     assert message in done.stderr
     assert 'Traceback' not in done.stderr
+    assert len(done.stderr.splitlines()) == bool(message)
 
 
 def test_beams_options_are_known_without_importing_beam():

@@ -56,12 +56,15 @@ def test_a_connection_that_cannot_be_meant(mistake, error):
     assert KEY not in str(e.value)
 
 
+ROW = {'instruction': 'q', 'generation': 'x', 'a': 'b'}
+
+
 def test_the_key_is_not_in_the_pipeline_its_display_data_or_a_repr(monkeypatch):
     monkeypatch.setenv('MY_KEY', KEY)
     connection = ba.ArgillaConnection('http://x', api_key_env='MY_KEY')
     p = beam.Pipeline()
     write = ba.WriteToArgilla('d', task=ba.Preference(2), connection=connection, columns=ba.Columns())
-    _ = p | beam.Create([{}]) | write
+    _ = p | beam.Create([ROW]) | write
     assert KEY.encode() not in p.to_runner_api().SerializeToString()
     assert 'MY_KEY' in repr(connection)
     secret = ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers={'A': KEY})
@@ -74,7 +77,7 @@ def test_every_do_fn_survives_pickling(monkeypatch):
     connection = ba.ArgillaConnection('http://x', api_key_env='MY_KEY')
     p = beam.Pipeline()
     task = ba.Preference(2, metadata=['a'])
-    result = p | beam.Create([{}]) | ba.WriteToArgilla('d', task=task, connection=connection, columns=ba.Columns())
+    result = p | beam.Create([ROW]) | ba.WriteToArgilla('d', task=task, connection=connection, columns=ba.Columns())
     assert result.written.producer is not None
     fns = [t.transform.fn for t in _applied(p) if isinstance(t.transform, beam.ParDo)]
     assert {type(f).__name__ for f in fns} >= {'_Format', '_Partition', '_Merge', '_Build', 'WriteRecordsFn', 'Refused'}

@@ -11,7 +11,14 @@ import beam_argilla as ba
 from beam_argilla.errors import InvalidRecordError
 from beam_argilla.records import agent_name
 from beam_argilla.server.encoder import Encoder
-from beam_argilla.server.settings import DatasetSettings, label_question, metadata_property, rating_question, text_field
+from beam_argilla.server.settings import (
+    DatasetSettings,
+    label_question,
+    metadata_property,
+    rating_question,
+    text_field,
+    text_question,
+)
 
 SETTINGS = DatasetSettings(
     fields=[text_field('text'), text_field('note', required=False)],
@@ -112,3 +119,14 @@ def test_the_largest_that_is_taken():
 )
 def test_agent_name(given, taken):
     assert agent_name(given) == taken
+
+
+@pytest.mark.parametrize('name', ['text', 'id', 'status', '_server_id', 'why.suggestion'])
+def test_extra_metadata_that_would_break_the_export_of_the_sdk(name):
+    settings = ba.DatasetSettings([text_field('text')], [text_question('why', 'why')], allow_extra_metadata=True)
+    with pytest.raises(InvalidRecordError, match='give it another name') as told:
+        Encoder(settings).encode(ba.Record('r', {'text': 'x'}, metadata={name: 'y'}))
+    assert told.value.error == 'MetadataName'
+    Encoder(settings).encode(ba.Record('r', {'text': 'x'}, metadata={f'my {name}': 'y'}))
+    there = ba.DatasetSettings(settings.fields, settings.questions, [metadata_property(name, 'terms')])
+    Encoder(there).encode(ba.Record('r', {'text': 'x'}, metadata={name: 'y'}))  # somebody made it so

@@ -108,6 +108,16 @@ def test_metadata_of_a_group_is_what_its_rows_agree_on():
     Encoder(task.settings()).encode(record)
 
 
+@pytest.mark.parametrize('task', [ba.Preference, ba.TextGeneration])
+def test_a_property_can_be_called_otherwise_than_its_column(task):
+    metadata = [ba.Metadata('topic', name='status of topic'), ba.Metadata('topic', visible_for_annotators=False)]
+    made = task(*([4] if task is ba.Preference else []), metadata=metadata)
+    columns = ba.Columns(instruction_id='instruction_id', metadata=list(made.metadata_columns))
+    record = records(made, rows(1), columns)[0]
+    assert record.metadata == {'status of topic': 'sums', 'topic': 'sums'}
+    Encoder(made.settings()).encode(record)
+
+
 def test_text_generation_makes_a_record_of_each_generation_whose_id_never_moves():
     task = ba.TextGeneration(model_names=True)
     before = records(task, rows(1, 2))

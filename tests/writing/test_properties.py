@@ -234,7 +234,7 @@ IDS = mostly(
     | st.sampled_from([' ', '\n', '0', 'null', 'a' * 32_766, 'é' * 16_383, '🤷' * 8_191, '\ufeff', 'A', 'a']),
     st.sampled_from(['', 'a\0b', 'x\ud800', 'a' * 32_767, 'é' * 16_384, '🤷' * 8_192, 7, None, b'x']),
 )
-RECORDS = st.builds(ba.Record, IDS, FIELDS, suggestions(), METADATA, vectors=st.just({}))
+RECORDS = st.builds(ba.Record, IDS, FIELDS, suggestions(), METADATA, vectors=st.just({}), record_id=st.none())
 
 MEGABYTE = 'x\U0001f937é\0' * (1 << 17)
 LONG = [

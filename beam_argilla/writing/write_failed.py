@@ -1,0 +1,186 @@
+"""`WriteFailed`: what was refused → files of JSON lines, from which `ReadFailed` sends it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.pipeline import PipelineVisitor
+from apache_beam.transforms.window import GlobalWindow, GlobalWindows
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from beam_argilla.failed_files import (
+    SUFFIX,
+    check_writable,
+    name_of,
+    new_run,
+    new_shard,
+    prefix_of,
+    shards,
+    unwritable,
+    write,
+)
+from beam_argilla.failures import FailedRecord
+from beam_argilla.files import is_local
+from beam_argilla.input.failed import ReadFailed
+from beam_argilla.runners import workers_run_here
+
+# An object of a store is there once it is written to its end. (Lines on this machine are written one by one.)
+_OBJECT_BYTES = 1 << 20
+
+
+class WriteFailed(beam.PTransform):
+    """Writes FailedRecords as JSON lines to files ``<prefix>-<run>-<shard>.jsonl``, on any Beam file system.
+
+    They are written while the job runs, so that one that dies has left what it refused; some lines may then stand in
+    two files, of a bundle that was repeated. When the job ends well, each stands there once. (On input that never ends,
+    repeated bundles leave theirs.) Nothing else is written beside them, and nothing at all if nothing was refused.
+
+    Files that an earlier run has written at the prefix are removed when the job begins; if this pipeline reads them
+    (`ReadFailed`, applied before this), when it has ended well. No other file is touched.
+
+    Input: PCollection of `FailedRecord`. Output: the paths of the files.
+
+    Args:
+        place: the prefix of the files; or a folder (what ends with a slash, a bucket, or a directory of this machine),
+            whose files are then called ``failed-…``.
+
+    Raises:
+        JobError: it cannot be written there: told while the pipeline is built, if its workers run on this machine.
+        ValueError: there is no such file system.
+
+    Example:
+        >>> result = rows | ba.WriteToArgilla('answers', task=task, connection=connection, columns=ba.Columns())
+        >>> result.failed | ba.WriteFailed('gs://bucket/failed')
+    """
+
+    def __init__(self, place: str):
+        super().__init__()
+        self.prefix = prefix_of(place)
+        self.pattern = f'{self.prefix}-*{SUFFIX}'
+
+    def expand(self, failed: beam.PCollection) -> beam.PCollection:
+        p = failed.pipeline
+        if workers_run_here(p):
+            check_writable(self.prefix)
+        keep = not _read_in(p).isdisjoint(shards(self.prefix))
+        # A side input is complete before the main input is seen: what is there is removed before anything is written.
+        begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, keep))
+        run = beam.pvalue.AsSingleton(begun)
+        written = [
+            source
+            | f'In one window {i}' >> beam.WindowInto(GlobalWindows())
+            | f'Write {i}' >> beam.ParDo(_Write(self.prefix), run).with_output_types(str)
+            for i, source in enumerate(_sources(failed))
+        ]
+        paths = written | 'Written' >> beam.Flatten(pipeline=p)
+        if failed.is_bounded:
+            _ = (
+                p
+                | 'At the end' >> beam.Create([None])
+                | 'End' >> beam.ParDo(_End(self.prefix), run, beam.pvalue.AsIter(paths))
+            )
+        return paths
+
+    def display_data(self) -> dict[str, Any]:
+        return {'files': self.pattern}
+
+
+def _sources(failed: beam.PCollection) -> Iterator[beam.PCollection]:
+    """The PCollections that were flattened into this one.
+
+    Runners may collect the output of a Flatten until all its inputs are complete, and a job that dies before would
+    have written nothing. What each of its inputs brings is written by the very bundle that refuses it.
+    """
+    if isinstance(failed.producer.transform, beam.Flatten):
+        for source in failed.producer.inputs:
+            yield from _sources(source)
+    else:
+        yield failed
+
+
+def _read_in(pipeline: beam.Pipeline) -> set[str]:
+    """The files that the transforms of the pipeline so far read what was refused from."""
+    found: set[str] = set()
+
+    class Readers(PipelineVisitor):
+        def enter_composite_transform(self, node: Any) -> None:
+            if isinstance(node.transform, ReadFailed):
+                found.update(node.transform.files)
+
+    pipeline.visit(Readers())
+    return found
+
+
+class _Begin(beam.DoFn):
+    """→ the name of this run, once nothing is left of others unless it is to be kept."""
+
+    def __init__(self, prefix: str, keep: bool):
+        self._prefix = prefix
+        self._keep = keep
+
+    def process(self, _: None) -> Iterator[str]:
+        if not self._keep:
+            _remove(self._prefix, shards(self._prefix))
+        yield new_run()
+
+
+class _Write(beam.DoFn):
+    """FailedRecords → the paths of the files they are in; each file is of one bundle."""
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+        self._most = 0 if is_local(prefix) else _OBJECT_BYTES
+        self._lines: list[bytes] = []
+
+    def start_bundle(self) -> None:
+        self._paths: list[str] = []
+        self._lines, self._bytes = [], 0
+
+    def process(self, failed: FailedRecord, run: str) -> None:
+        self._run = run
+        self._lines.append(failed.to_json().encode() + b'\n')
+        self._bytes += len(self._lines[-1])
+        if self._bytes > self._most:
+            self._flush()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        self._flush()
+        for path in self._paths:
+            yield WindowedValue(path, MIN_TIMESTAMP, (GlobalWindow(),))
+
+    def teardown(self) -> None:
+        self._flush()  # of a bundle that has failed: elsewhere nothing is left to write
+
+    def _flush(self) -> None:
+        if not self._lines:
+            return
+        lines, self._lines, self._bytes = self._lines, [], 0
+        if self._most or not self._paths:
+            self._paths.append(new_shard(self._prefix, self._run))
+        try:
+            write(self._paths[-1], b''.join(lines))
+        except Exception as e:  # each cloud's client has exceptions of its own
+            raise unwritable(self._prefix, e) from e
+
+
+class _End(beam.DoFn):
+    """Removes what bundles wrote that were repeated, and what was kept of an earlier run."""
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+
+    def process(self, _: None, run: str, paths: Iterable[str]) -> None:
+        names = {name_of(path) for path in paths}
+        _remove(self._prefix, [path for path in shards(self._prefix) if name_of(path) not in names])
+
+
+def _remove(prefix: str, paths: Iterable[str]) -> None:
+    try:
+        if paths := sorted(paths):
+            FileSystems.delete(paths)
+    except Exception as e:  # each cloud's client has exceptions of its own
+        raise unwritable(prefix, e) from e
