@@ -76,6 +76,14 @@ def files_to_read(place: str) -> list[str]:
     return _matching(prefix) if prefix == place else _files(FileSystems.join(glob.escape(place), f'*{SUFFIX}'))
 
 
+def files_dealt_with(place: str) -> list[str]:
+    """The files that nobody needs once a job has sent again what `files_to_read` gives.
+
+    With a prefix or a folder, also those of jobs that tried the same and did not come to their end.
+    """
+    return _files(place) if place.endswith(SUFFIX) else [*shards(prefix_of(place))]
+
+
 def check_writable(prefix: str) -> None:
     """Writes a file and removes it again, with the folders it took.
 

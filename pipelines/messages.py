@@ -86,10 +86,10 @@ def explain(error: BaseException) -> tuple[int, str] | None:
     if found := raised_on_purpose(error):
         kind, message = found
         return 1 if issubclass(kind, errors.RefusedError) else 2, f'error: {message}'
-    if _is_bug(error):
-        return None
     if isinstance(error, OSError):
         return 2, f'error: {error}'
+    if _is_bug(error):
+        return None
     return 2, f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)'
 
 

@@ -66,9 +66,9 @@ class WriteFailed(beam.PTransform):
         p = failed.pipeline
         if workers_run_here(p):
             check_writable(self.prefix)
-        keep = not _read_in(p).isdisjoint(shards(self.prefix))
+        again = sorted(_dealt_with_in(p) & shards(self.prefix).keys())
         # A side input is complete before the main input is seen: what is there is removed before anything is written.
-        begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, keep))
+        begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, bool(again)))
         run = beam.pvalue.AsSingleton(begun)
         written = [
             source
@@ -81,7 +81,7 @@ class WriteFailed(beam.PTransform):
             _ = (
                 p
                 | 'At the end' >> beam.Create([None])
-                | 'End' >> beam.ParDo(_End(self.prefix), run, beam.pvalue.AsIter(paths))
+                | 'End' >> beam.ParDo(_End(self.prefix, again), run, beam.pvalue.AsIter(paths))
             )
         return paths
 
@@ -102,14 +102,14 @@ def _sources(failed: beam.PCollection) -> Iterator[beam.PCollection]:
         yield failed
 
 
-def _read_in(pipeline: beam.Pipeline) -> set[str]:
-    """The files that the transforms of the pipeline so far read what was refused from."""
+def _dealt_with_in(pipeline: beam.Pipeline) -> set[str]:
+    """The files of what was refused that nobody needs once the transforms of the pipeline so far are done."""
     found: set[str] = set()
 
     class Readers(PipelineVisitor):
         def enter_composite_transform(self, node: Any) -> None:
             if isinstance(node.transform, ReadFailed):
-                found.update(node.transform.files)
+                found.update(node.transform.files_dealt_with)
 
     pipeline.visit(Readers())
     return found
@@ -168,14 +168,22 @@ class _Write(beam.DoFn):
 
 
 class _End(beam.DoFn):
-    """Removes what bundles wrote that were repeated, and what was kept of an earlier run."""
+    """Removes what bundles wrote that were repeated, and what this job has sent again."""
 
-    def __init__(self, prefix: str):
+    def __init__(self, prefix: str, again: list[str]):
         self._prefix = prefix
+        self._again = set(map(name_of, again))
 
     def process(self, _: None, run: str, paths: Iterable[str]) -> None:
-        names = {name_of(path) for path in paths}
-        _remove(self._prefix, [path for path in shards(self._prefix) if name_of(path) not in names])
+        names = set(map(name_of, paths))
+        _remove(
+            self._prefix,
+            [
+                path
+                for path, of_run in shards(self._prefix).items()
+                if name_of(path) in self._again or (of_run == run and name_of(path) not in names)
+            ],
+        )
 
 
 def _remove(prefix: str, paths: Iterable[str]) -> None:

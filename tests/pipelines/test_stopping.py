@@ -25,9 +25,8 @@ PROMPT_SECONDS = 30
     [
         pytest.param(signal.SIGINT, [], id='none named'),
         pytest.param(
-            signal.SIGINT, ['--direct_running_mode=multi_processing', '--direct_num_workers=2'], id='processes'
+            signal.SIGTERM, ['--direct_running_mode=multi_processing', '--direct_num_workers=2'], id='processes'
         ),
-        pytest.param(signal.SIGTERM, ['--direct_running_mode=multi_processing'], id='SIGTERM'),
         pytest.param(
             signal.SIGINT,
             ['--runner=PrismRunner', f'--prism_location={PRISM}'],

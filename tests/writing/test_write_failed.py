@@ -118,7 +118,7 @@ def test_what_a_repeated_bundle_wrote_is_there_once(folder):
         bundle.process(refused('a'), run)
         paths = [path.value for path in bundle.finish_bundle()]
         assert len(files(folder)) == attempt + 1
-    write_failed._End(prefix).process(None, run, paths)
+    write_failed._End(prefix, []).process(None, run, paths)
     assert ids(folder) == ['a']
 
 
@@ -159,6 +159,15 @@ def test_what_is_read_and_written_at_one_place_is_lost_by_no_death_and_replaced_
     assert sorted(failed_files.files_to_read(folder)) == sorted(folder + name for name in first)
     retry()
     assert ids(folder) == ['c', 'd']
+
+
+def test_of_what_is_there_only_the_files_that_are_named_are_sent_again_and_removed(folder):
+    for number, external_id in enumerate('ab'):
+        put(f'{folder}failed-0000{number}-of-00002.jsonl', external_id)
+    with pipeline() as p:
+        again = p | ba.ReadFailed(f'{folder}failed-00000-of-00002.jsonl', ba.Columns(), groups_are_whole=True)
+        _ = instructions(again) | 'Still' >> beam.Map(lambda _: refused('c')) | ba.WriteFailed(folder)
+    assert ids(folder) == ['b', 'c']
 
 
 def test_files_made_by_hand_are_read_where_there_are_no_others(folder):
