@@ -166,7 +166,7 @@ def upsert(
 
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    records = client.request('PUT', path, see, batch=len(items), decode=decode, content=body).content
+    records = client.request('PUT', path, see, batch=len(items), decode=decode, content=body)
     latest = max((stamped.updated_at for stamped in _stamped(records)), default='')
     server_time.told(latest)
     # The server had stamped the latest when its answer came, so its clock showed at least this when it was asked.
@@ -240,4 +240,4 @@ def list_records(
         include: what else of them: ``suggestions``, ``vectors``, ``responses``.
     """
     params = {'offset': offset, 'limit': limit, 'include': list(include)}
-    return client.request('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).content.items
+    return client.request('GET', f'/datasets/{dataset_id}/records', decode=_LISTED, params=params).items

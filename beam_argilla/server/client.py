@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import msgspec
@@ -20,7 +19,7 @@ import orjson
 
 from beam_argilla.errors import JobError, NotArgillaError, RequestError
 from beam_argilla.server.connection import ArgillaConnection
-from beam_argilla.server.faults import fault, foreign, http_date
+from beam_argilla.server.faults import fault, foreign
 from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, ignore
 
 # httpx logs every request at INFO, which on a worker is a line per batch; whoever set a level keeps it.
@@ -28,13 +27,6 @@ if logging.getLogger('httpx').level == logging.NOTSET:
     logging.getLogger('httpx').setLevel(logging.WARNING)
 
 _CONNECT_SECONDS = 10.0  # an address where nothing is takes as long as this to be known
-
-
-class Answer(NamedTuple):
-    """A success: its JSON, None if it has none, and when the server gave it."""
-
-    content: Any
-    date: datetime | None
 
 
 class Client:
@@ -89,7 +81,7 @@ class Client:
         Args:
             key: what Argilla's answer has; one without it is not Argilla's.
         """
-        return self.request(method, path, decode=partial(_read_object, key), **request).content
+        return self.request(method, path, decode=partial(_read_object, key), **request)
 
     def request(
         self,
@@ -100,7 +92,7 @@ class Client:
         decode: Callable[[bytes], Any] | None = orjson.loads,
         first: bool = False,
         **request: Any,
-    ) -> Answer:
+    ) -> Any:
         """Sends the request until it is answered for good.
 
         Args:
@@ -125,7 +117,7 @@ class Client:
             return False
         return True
 
-    def _send(self, method: str, path: str, decode: Callable[[bytes], Any] | None, **request: Any) -> Answer:
+    def _send(self, method: str, path: str, decode: Callable[[bytes], Any] | None, **request: Any) -> Any:
         try:
             response = self._http.request(method, path, **request)
         except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
@@ -136,7 +128,7 @@ class Client:
             raise self._transport.trouble(e, f'{method} {self.url}', self._clean) from e
         if not response.is_success:
             raise fault(response, self._place, self._clean)
-        return Answer(self._content(response, decode), http_date(response.headers.get('Date')))
+        return self._content(response, decode)
 
     def _content(self, response: httpx.Response, decode: Callable[[bytes], Any] | None) -> Any:
         if decode is None and response.status_code == 204:

@@ -214,11 +214,11 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)
-    date = http_date(value)
+    date = _http_date(value)
     return max(0.0, (date - datetime.now(timezone.utc)).total_seconds()) if date else None
 
 
-def http_date(value: str | None) -> datetime | None:
+def _http_date(value: str | None) -> datetime | None:
     try:
         date = parsedate_to_datetime(value) if value else None
     except ValueError:

@@ -110,7 +110,7 @@ class Row:
         (None, None), (float('nan'), None), (pd.NA, None), (pd.NaT, None), (np.datetime64('NaT'), None),
         (decimal.Decimal('NaN'), None), (np.float64('nan'), None),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_the_text_of_every_python_value_alone_and_in_company(value, texts):
     columns = ba.Columns(metadata=['value'])

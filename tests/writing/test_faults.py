@@ -787,13 +787,3 @@ def test_a_retry_after_that_is_past_or_makes_no_sense_is_an_ordinary_retry(value
 @pytest.mark.parametrize('value', ['3600', '9' * 400, http_date(3600)()], ids=['hour', 'ages', 'date'])
 def test_a_retry_after_beyond_the_time_limit_ends_the_job_and_is_told(value):
     refused(Answer(429, b'{"detail":"Not today"}', {'Retry-After': value}), ServerUnavailableError, 'Not today')
-
-
-@pytest.mark.parametrize('date', [None, '', 'soon', 'Wed, 21 Oct 2015 07:28:00', 'Wed, 21 Oct 2015 07:28:00 -0000'])
-def test_a_server_without_a_usable_clock_is_no_obstacle(date):
-    """The answer's Date tells created records from updated ones; gateways may leave it out or rewrite it."""
-    item = {'id': 'one', 'inserted_at': '2026-01-01T00:00:00.000000', 'updated_at': '2026-01-01T00:00:00.000000'}
-    answer = Answer(200, json.dumps({'items': [item]}).encode(), {} if date is None else {'Date': date})
-    with FakeServer(answer) as server, client_of(server) as client:
-        (upserted,) = upsert(client, 'd', [b'{}'])
-    assert upserted.record_id == 'one'
