@@ -65,7 +65,7 @@ def _text(value: Any) -> str:
         return value.decode('utf-8', 'backslashreplace')
     try:
         return str(value).encode('utf-8', 'backslashreplace').decode()
-    except (ValueError, RecursionError):
+    except Exception:  # of whatever a user put there
         return f'a {type(value).__name__} that cannot be shown'
 
 

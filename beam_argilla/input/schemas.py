@@ -72,6 +72,10 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     for name in sorted(used):
         if len(kinds[name]) > 1 and not _NUMBERS.issuperset(kinds[name]):
             _LOGGER.warning(_differing(name, kinds[name]))
+    for role in dict.fromkeys(role for f in files for role in f.names):
+        without = [f.path for f in files if role not in f.names]
+        if without:
+            _LOGGER.warning('There is no column for the %s in %s: it is null there.', role, _listed(without))
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)

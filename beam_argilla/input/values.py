@@ -241,9 +241,18 @@ def cell(value: Any) -> pa.Array:
     try:
         return plain(pa.array([value]))
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
-        if type(value).__str__ is object.__str__ and type(value).__repr__ is object.__repr__:
-            raise TypeError(f'a {type(value).__name__}') from None
-        return pa.array([str(value)], TEXT)
+        return pa.array([_own_text(value)], TEXT)
+
+
+def _own_text(value: Any) -> str:
+    """What an object says of itself, but for where it lies in memory, which is another text each time."""
+    try:
+        text = str(value)
+    except Exception:
+        text = ' at 0x'
+    if ' at 0x' in text:
+        raise TypeError(f'a {type(value).__name__}')
+    return text
 
 
 def common_text(value: Any) -> str | None:

@@ -43,7 +43,7 @@ class Client:
     Args:
         connection: where, and as whom.
         retry: how long to retry.
-        silence: seconds after which it is given up instead, as long as nothing has answered at all.
+        silence: seconds after which it is given up instead, as long as nothing is heard of the server.
 
     Attributes:
         url: the server's address.
@@ -57,7 +57,9 @@ class Client:
         self._secrets = [v for v in headers.values() if len(v) > 3]
         self.url = connection.api_url
         self._transport = connection.transport()
-        self._retries = Retries(retry or RetryPolicy(), self.url, self._is_well, silence)
+        self._retries = Retries(
+            retry or RetryPolicy(), self.url, self._is_well, silence, proxied=self._transport.is_spoken_for
+        )
         self._http = httpx.Client(
             base_url=f'{connection.api_url}/api/v1',
             # The server answers a bulk request with all of the records; compressing that takes it a tenth of its time.

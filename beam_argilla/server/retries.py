@@ -73,11 +73,20 @@ class Retries:
         policy: how long.
         server: its address, for messages.
         is_well: asks the server for something small; whether it answers.
-        silence: seconds after which it is given up instead, as long as nothing has answered at all.
+        silence: seconds after which it is given up instead, as long as nothing is heard of the server.
+        proxied: pages may be those of a proxy, which gives them also where there is no server.
     """
 
-    def __init__(self, policy: RetryPolicy, server: str, is_well: Callable[[], bool], silence: float | None = None):
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        server: str,
+        is_well: Callable[[], bool],
+        silence: float | None = None,
+        proxied: bool = False,
+    ):
         self._policy = policy
+        self._proxied = proxied
         self._server = server
         self._is_well = is_well
         self._limit = policy.limit if silence is None else min(silence, policy.limit)
@@ -118,7 +127,7 @@ class Retries:
             except TransientError as e:
                 now = time.monotonic()
                 streak.add(e)
-                if e.status is not None:
+                if e.status is not None and (e.waking or not (e.foreign and self._proxied)):
                     self._limit = self._policy.limit
                 wait = max(delay, e.retry_after or 0.0)
                 over = now - started + wait > self._limit

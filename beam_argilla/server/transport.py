@@ -37,6 +37,11 @@ class Transport(NamedTuple):
         return {'verify': self.verify, 'proxy': self.proxy, 'trust_env': False}
 
     @property
+    def is_spoken_for(self) -> bool:
+        """Whether a proxy answers in the server's place where that is not there. (To https it makes no connection.)"""
+        return self.proxy is not None and urlsplit(self.server).scheme == 'http'
+
+    @property
     def note(self) -> str:
         """For messages: which proxy is asked, without its password."""
         if self.proxy is None:

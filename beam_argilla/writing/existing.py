@@ -81,6 +81,70 @@ def shard_of(external_id: Any, num_shards: int) -> int:
     return zlib.crc32(str(external_id).encode('utf-8', 'surrogatepass')) % num_shards
 
 
+class Existing(NamedTuple):
+    """A record that the dataset holds. It travels as a plain tuple, which Beam need not pickle.
+
+    Attributes:
+        external_id, record_id: its own.
+        content, suggestions, vectors: its fingerprint.
+        subject: what `subject` makes of it if it may be adopted; else None.
+        shown_id: its field ``id``.
+        is_anyones: whether that is no more than the sha256 of its instruction, as distilabel writes it, or nothing.
+        is_answered: whether somebody has answered it.
+        inserted_at: when it was made, by the server's clock.
+    """
+
+    external_id: str | None
+    record_id: str
+    content: bytes
+    suggestions: list[bytes]
+    vectors: list[bytes]
+    subject: bytes | None
+    shown_id: Any
+    is_anyones: bool
+    is_answered: bool
+    inserted_at: str
+
+
+_SUBJECT = ('instruction', 'generation')
+
+
+def subject(fields: Mapping[str, Any], settings: DatasetSettings) -> bytes:
+    """What a record is about: two records of one dataset with the same are about the same."""
+    names = {f['name'] for f in settings.fields}
+    text = to_json([fields.get(name) for name in _SUBJECT if name in names])
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _shard_of_subject(key: bytes) -> int:
+    return int.from_bytes(key, 'big') % Distinct.NUM_SHARDS
+
+
+def is_of_others(item: Item) -> bool:
+    """Whether this package would have given the record another external id."""
+    shown = item.fields.get('id')
+    return not (isinstance(shown, str) and item.external_id is not None and is_external_id(item.external_id, shown))
+
+
+def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, ...]:
+    content, suggestions, vectors = fingerprint(item)
+    shown, instruction = item.fields.get('id'), item.fields.get('instruction')
+    return tuple(
+        Existing(
+            external_id=item.external_id,
+            record_id=item.id or '',
+            content=content,
+            suggestions=list(suggestions),
+            vectors=list(vectors),
+            subject=subject(item.fields, settings) if adopt and is_of_others(item) else None,
+            shown_id=shown,
+            is_anyones=adopt and shown in (None, hashlib.sha256(str(instruction).encode()).hexdigest()),
+            is_answered=bool(item.responses),
+            inserted_at=item.inserted_at or '',
+        )
+    )
+
+
 class Distinct(beam.PTransform):
     """Leaves one of records with the same external id, and none of those that the dataset holds already.
 
@@ -89,7 +153,7 @@ class Distinct(beam.PTransform):
 
     Args:
         dataset: side input.
-        existing: PCollection of `Existing`; None: send all.
+        existing: PCollection of `Existing`, some of them twice; None: send all.
         skip_unchanged: whether those that the dataset holds as they are need not be sent.
         adopt: whether those of which the dataset has none with their external id take over a record of others.
         replace: whether suggestions that only the server has make a difference.
@@ -252,70 +316,6 @@ class _Adopt(_Compare):
         return not is_same, not other.is_answered, other.inserted_at, other.record_id
 
 
-class Existing(NamedTuple):
-    """A record that the dataset holds. It travels as a plain tuple, which Beam need not pickle.
-
-    Attributes:
-        external_id, record_id: its own.
-        content, suggestions, vectors: its fingerprint.
-        subject: what `subject` makes of it if it may be adopted; else None.
-        shown_id: its field ``id``.
-        is_anyones: whether that is no more than the sha256 of its instruction, as distilabel writes it, or nothing.
-        is_answered: whether somebody has answered it.
-        inserted_at: when it was made, by the server's clock.
-    """
-
-    external_id: str | None
-    record_id: str
-    content: bytes
-    suggestions: list[bytes]
-    vectors: list[bytes]
-    subject: bytes | None
-    shown_id: Any
-    is_anyones: bool
-    is_answered: bool
-    inserted_at: str
-
-
-_SUBJECT = ('instruction', 'generation')
-
-
-def subject(fields: Mapping[str, Any], settings: DatasetSettings) -> bytes:
-    """What a record is about: two records of one dataset with the same are about the same."""
-    names = {f['name'] for f in settings.fields}
-    text = to_json([fields.get(name) for name in _SUBJECT if name in names])
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def _shard_of_subject(key: bytes) -> int:
-    return int.from_bytes(key, 'big') % Distinct.NUM_SHARDS
-
-
-def is_of_others(item: Item) -> bool:
-    """Whether this package would have given the record another external id."""
-    shown = item.fields.get('id')
-    return not (isinstance(shown, str) and item.external_id is not None and is_external_id(item.external_id, shown))
-
-
-def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, ...]:
-    content, suggestions, vectors = fingerprint(item)
-    shown, instruction = item.fields.get('id'), item.fields.get('instruction')
-    return tuple(
-        Existing(
-            external_id=item.external_id,
-            record_id=item.id or '',
-            content=content,
-            suggestions=list(suggestions),
-            vectors=list(vectors),
-            subject=subject(item.fields, settings) if adopt and is_of_others(item) else None,
-            shown_id=shown,
-            is_anyones=adopt and shown in (None, hashlib.sha256(str(instruction).encode()).hexdigest()),
-            is_answered=bool(item.responses),
-            inserted_at=item.inserted_at or '',
-        )
-    )
-
-
 class ReadExisting(beam.PTransform):
     """What a dataset holds: PCollection of tuples of `Existing`, read in pages side by side.
 
@@ -339,6 +339,9 @@ class ReadExisting(beam.PTransform):
 
 Page = tuple[int, int]  # offset, limit
 _FEWEST_PAGES, _SMALLEST_PAGE = 8, 100
+# Records are listed by time of insertion without a tie-break: those of the same microsecond may change places from one
+# page to the next, so that one is missed where the pages meet.
+_OVERLAP = 5
 
 
 class _Pages(beam.DoFn):
@@ -362,9 +365,9 @@ class _Pages(beam.DoFn):
         count = count_records(self._client, dataset.id)
         # Of a few records, too, there shall be several pages: one is worked on while the next is made up. More would
         # cost the server, which counts off the records before each page.
-        limit = min(max(-(-count // _FEWEST_PAGES), _SMALLEST_PAGE), MAX_LISTED)
-        for offset in range(0, count, limit):
-            yield offset, limit
+        step = min(max(-(-count // _FEWEST_PAGES), _SMALLEST_PAGE), MAX_LISTED - _OVERLAP)
+        for offset in range(0, count, step):
+            yield offset, step + _OVERLAP
 
 
 class _ReadPage(_Pages):
@@ -395,8 +398,6 @@ class _ReadPage(_Pages):
             yield from map(GlobalWindows.windowed_value, self._existing(self._coming.popleft().result()))
 
     def _existing(self, items: Iterable[Item]) -> Iterator[tuple[Any, ...]]:
-        # Pages are cut by time of insertion without a tie-break, so a record may be missed or come twice: then it is
-        # sent again, or compared twice, and neither does harm.
         return (_existing(item, self._settings, self._adopt) for item in items)
 
 

@@ -148,17 +148,18 @@ def test_the_type_of_metadata_is_one_that_holds_the_values_of_all_files(tmp_path
 
 def test_what_differs_between_files_and_what_seems_forgotten_is_logged_once(tmp_path, caplog):
     for i in range(3):
-        put(tmp_path / f'long-{i}.parquet', {**ROW, 'k': [1.0], 'score': [1], 'critique': ['x'], 'other': ['y']})
-    put(tmp_path / 'text.parquet', {**ROW, 'k': ['1']})
+        put(tmp_path / f'long-{i}.parquet', {**ROW, 'k': [1.0], 'score': [1], 'critique': ['x'], 'model_name': ['m']})
+    put(tmp_path / 'text.parquet', {**ROW, 'k': ['1'], 'model_name': ['m'], 'other': ['y']})
     put(tmp_path / 'wide.parquet', {'instruction': ['q'], 'generations': [['b', 'c']], 'k': [1]})
     with caplog.at_level(logging.WARNING, 'beam_argilla'):
         read = ba.ReadGenerations(tmp_path, ba.Columns(instruction_id='k'))
-    mixed, differing, forgotten = (r.getMessage().replace(f'{tmp_path}/', '') for r in caplog.records)
+    mixed, differing, lacking, forgotten = (r.getMessage().replace(f'{tmp_path}/', '') for r in caplog.records)
     assert mixed == 'Some files are wide (wide.parquet), others long (long-0.parquet): their rows are grouped together.'
     assert differing == (
         "Column 'k' is not the same in all files: float in long-0.parquet and 2 more, text in text.parquet, integer in "
         'wide.parquet. Its values are taken as text.'
     )
+    assert lacking == 'There is no column for the model_name in wide.parquet: it is null there.'
     assert forgotten.startswith("3 columns are not used: 'score', 'critique', 'other'. If one is the rating (Columns(")
     with pipeline() as p:
         groups = p | read | ba.GroupGenerations()

@@ -80,6 +80,11 @@ class Point(NamedTuple):
     x: int
 
 
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 @dataclasses.dataclass
 class Row:
     instruction: str
@@ -117,11 +122,13 @@ def test_the_text_of_every_python_value_alone_and_in_company(value, texts):
         assert (mine, failed) == ([texts], [])
 
 
-def test_what_has_no_text_costs_its_row():
-    rows = [{'instruction': 'q', 'generation': 'a', 'm': object()}, {'instruction': 'q', 'generation': 'b', 'm': 1}]
+@pytest.mark.parametrize('value', [object(), (i for i in ()), Unspeakable()], ids=lambda v: type(v).__name__)
+def test_what_has_no_text_costs_its_row(value):
+    rows = [{'instruction': 'q', 'generation': 'a', 'm': value}, {'instruction': 'q', 'generation': 'b', 'm': 1}]
     (table,), failed = from_rows(rows, ba.Columns(metadata=['m']))
     assert table.column('generation').to_pylist() == ['b']
-    assert [(f.error, f.message) for f in failed] == [('NotText', "Column 'm' holds a object, which has no text")]
+    message = f"Column 'm' holds a {type(value).__name__}, which has no text"
+    assert [(f.error, f.message) for f in failed] == [('NotText', message)]
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_a_variable_that_is_not_set_is_an_error_that_names_it(monkeypatch):
     [
         ({'api_url': 'argilla.example'}, ValueError),
         ({'api_url': ''}, ValueError),
+        ({'api_url': 'http://x:port'}, ValueError),
+        ({'api_url': 'http://[::1'}, ValueError),
         ({'api_url': 'http://user:pass@x'}, ValueError),
         ({'api_key': KEY}, TypeError),
         ({'timeout': 0}, ValueError),

@@ -185,9 +185,10 @@ def test_the_scheme_of_the_address_chooses_the_proxy(monkeypatch):
     ('answer', 'error', 'message'),
     [
         (Answer(407, b'<h1>Who are you?</h1>', {'Content-Type': 'text/html'}), NotArgillaError, r'407 .*Who are you\?'),
+        (Answer(503, b'<h1>Unable to find argilla.example</h1>'), ServerUnavailableError, r'503 .*Unable to find'),
         (None, ServerUnavailableError, 'ConnectError'),
     ],
-    ids=['refuses', 'is not there'],
+    ids=['refuses', 'finds nothing', 'is not there'],
 )
 def test_a_proxy_that_fails_is_named_without_its_password(monkeypatch, answer, error, message):
     with FakeServer(answer or Answer(500)) as server:
@@ -195,7 +196,7 @@ def test_a_proxy_that_fails_is_named_without_its_password(monkeypatch, answer, e
         if answer is None:
             server.vanish()
         with pytest.raises(error, match=message) as raised:
-            look('http://argilla.example', limit=0.1)
+            look('http://argilla.example', limit=0.1, retry=ba.RetryPolicy(limit=1000, first_delay=0.02))
     told = str(raised.value)
     assert f'the proxy {server.url}, which the environment names; NO_PROXY=argilla.example' in told
     assert 'pass-word' not in told
