@@ -77,7 +77,7 @@ class WriteRecords(beam.PTransform):
     Example:
         >>> record = ba.Record('r-1', {'text': 'Hello!'})
         >>> result = p | beam.Create([record]) | ba.WriteRecords('greetings', connection=connection)
-        >>> result.failed | beam.Map(ba.FailedRecord.to_json) | beam.io.WriteToText('failed')
+        >>> result.failed | ba.WriteFailed('failed')
     """
 
     def __init__(

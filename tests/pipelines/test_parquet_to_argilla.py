@@ -370,3 +370,22 @@ def test_the_demo_loads_its_sample_and_tells_what_it_refused(tmp_path):
     for line in ('  q-900: NullGeneration: ', '  q-903: TooManyGenerations: ', "Left out of q-904: rating '4.5'"):
         assert line in done.stdout
     assert 'Log in' not in done.stdout  # its server runs no more
+
+
+def test_a_repaired_row_takes_the_place_of_the_one_in_the_input(server, run, tmp_path):
+    elements = rows(2)
+    elements[5] = {**elements[5], 'generation': None}
+    pq.write_table(pa.Table.from_pylist(elements), tmp_path / 'in.parquet')
+    folder, name = tmp_path / 'refused', unique('program')
+    job = ('--input', str(tmp_path / 'in.parquet'), '--dataset', name, *BASE)
+    assert run(*job, '--failed', f'{folder}/')[0] == 0
+    (file,) = folder.iterdir()
+    line = json.loads(file.read_text())
+    assert (line['source'], line['row']) == (str(tmp_path / 'in.parquet'), 5)
+    line['data']['input'][0]['generation'] = 'repaired'
+    file.write_text(json.dumps(line))
+    status, out, err = run(*job, '--retry_failed', str(folder))  # nothing is refused, so no --failed is needed
+    assert (status, err) == (0, '')
+    assert out.startswith('8 rows read, 1 failed record read again, 2 groups\n')
+    assert '\n0 refused\n' in out
+    assert 'repaired' in records(server, name)['i0001'].fields.values()
