@@ -1,16 +1,9 @@
-"""Before the sink, where it is asked for: one record per external id, and only those that the server lacks.
-
-Records, and fingerprints of what the dataset holds, meet in shards of the external id; those that find nothing there,
-and what others wrote to the dataset, in shards of what they are about.
-"""
+"""What a dataset holds already: read in pages side by side, each record as a fingerprint of what it says."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import itertools
 import logging
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -18,24 +11,19 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import msgspec
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_argilla.errors import InvalidRecordError, JobError
+from beam_argilla.errors import JobError
 from beam_argilla.failures import to_json
-from beam_argilla.metrics import NAMESPACE
-from beam_argilla.records import Record, failed_record, is_external_id
-from beam_argilla.refusing import Refused, refuse
-from beam_argilla.server.bulk import MAX_LISTED, Item, ItemSuggestion, count_records, decode_item, list_records
+from beam_argilla.records import is_external_id
+from beam_argilla.server.bulk import MAX_LISTED, Item, ItemSuggestion, count_records, list_records
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset
-from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.threads import in_background
-from beam_argilla.writing.results import WrittenRecord
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -76,11 +64,6 @@ def _digest(value: Any) -> bytes:
     return hashlib.blake2b(_to_json(value), digest_size=16).digest()
 
 
-def shard_of(external_id: Any, num_shards: int) -> int:
-    """The shard of an external id, valid or not."""
-    return zlib.crc32(str(external_id).encode('utf-8', 'surrogatepass')) % num_shards
-
-
 class Existing(NamedTuple):
     """A record that the dataset holds. It travels as a plain tuple, which Beam need not pickle.
 
@@ -116,10 +99,6 @@ def subject(fields: Mapping[str, Any], settings: DatasetSettings) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _shard_of_subject(key: bytes) -> int:
-    return int.from_bytes(key, 'big') % Distinct.NUM_SHARDS
-
-
 def is_of_others(item: Item) -> bool:
     """Whether this package would have given the record another external id."""
     shown = item.fields.get('id')
@@ -143,177 +122,6 @@ def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, 
             inserted_at=item.inserted_at or '',
         )
     )
-
-
-class Distinct(beam.PTransform):
-    """Leaves one of records with the same external id, and none of those that the dataset holds already.
-
-    Input: PCollection of `Record`. Output: records to send; output ``unchanged``: `WrittenRecord`s; output
-    ``refused``: `FailedRecord`s, for records that share an id and differ: which one is right, nobody can know.
-
-    Args:
-        dataset: side input.
-        existing: PCollection of `Existing`, some of them twice; None: send all.
-        skip_unchanged: whether those that the dataset holds as they are need not be sent.
-        adopt: whether those of which the dataset has none with their external id take over a record of others.
-        replace: whether suggestions that only the server has make a difference.
-    """
-
-    # A worker holds one shard: of 10⁶ records of 4 kB, 8 MB. Each shard costs the runner 0.1 ms.
-    NUM_SHARDS = 512
-
-    def __init__(
-        self,
-        dataset: beam.PCollection,
-        existing: beam.PCollection | None,
-        skip_unchanged: bool,
-        adopt: bool,
-        replace: bool,
-    ):
-        super().__init__()
-        self._dataset = dataset
-        self._existing = existing
-        self._adopt = adopt
-        self._options = skip_unchanged, replace
-
-    def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
-        n = self.NUM_SHARDS
-        dataset = beam.pvalue.AsSingleton(self._dataset)
-        sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
-        if self._existing is not None:
-            sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))
-        chosen = (
-            sharded
-            | 'Meet' >> beam.CoGroupByKey()
-            | 'Choose'
-            >> beam.ParDo(_Choose(*self._options, self._adopt), dataset).with_outputs(
-                'unchanged', Refused.TAG, 'missing', 'others', main='records'
-            )
-        )
-        out = {name: chosen[name] for name in ('records', 'unchanged', Refused.TAG)}
-        if self._adopt:
-            adopted = (
-                {name: chosen[name] for name in ('missing', 'others')}
-                | 'Meet again' >> beam.CoGroupByKey()
-                | 'Adopt' >> beam.ParDo(_Adopt(*self._options), dataset).with_outputs('unchanged', main='records')
-            )
-            for name in ('records', 'unchanged'):
-                out[name] = (out[name], adopted[name]) | f'All {name}' >> beam.Flatten()
-        return out
-
-
-def _differ(a: Record, b: Record) -> bool:
-    """Whether two records would not be sent alike. A vector may be an array, which Python does not compare."""
-    return a[:4] != b[:4] or a.record_id != b.record_id or to_json(a.vectors) != to_json(b.vectors)
-
-
-class _Compare(beam.DoFn):
-    def __init__(self, skip_unchanged: bool, replace: bool):
-        self._skip_unchanged = skip_unchanged
-        self._replace = replace
-
-    def start_bundle(self) -> None:
-        self._encoder: Encoder | None = None
-
-    def _compared(self, record: Record, found: Existing | None) -> Any:
-        """The record if it is to be sent, else that it is there."""
-        if found is not None and self._skip_unchanged and self._same(record, found):
-            Metrics.counter(NAMESPACE, 'records_unchanged').inc()
-            written = WrittenRecord(record.external_id, found.record_id, 'unchanged', record.warnings)
-            return beam.pvalue.TaggedOutput('unchanged', written)
-        return record
-
-    def _same(self, record: Record, existing: Existing) -> bool:
-        wanted, suggestions = self._fingerprint(record), frozenset(existing.suggestions)
-        if wanted is None or wanted.content != existing.content or not wanted.vectors <= frozenset(existing.vectors):
-            return False
-        return wanted.suggestions == suggestions if self._replace else wanted.suggestions <= suggestions
-
-    def _fingerprint(self, record: Record) -> Fingerprint | None:
-        assert self._encoder is not None
-        try:
-            return fingerprint(decode_item(self._encoder.encode(record)))
-        except InvalidRecordError:
-            return None  # the sink will say what is wrong with it
-
-
-class _Choose(_Compare):
-    """Records, and what the dataset holds, of some external ids → what is to be sent, or looked at by `_Adopt`."""
-
-    def __init__(self, skip_unchanged: bool, replace: bool, adopt: bool):
-        super().__init__(skip_unchanged, replace)
-        self._adopt = adopt
-
-    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset) -> Iterator[Any]:
-        _, met = element
-        by_id: dict[Any, list[Record]] = {}
-        for record in met['records']:
-            by_id.setdefault(record.external_id, []).append(record)
-        existing: dict[Any, Existing] = {}
-        for found in itertools.starmap(Existing, met.get('existing', ())):
-            if found.external_id in by_id:
-                existing[found.external_id] = found
-            elif found.subject is not None:
-                yield beam.pvalue.TaggedOutput('others', (_shard_of_subject(found.subject), tuple(found)))
-        self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
-        for external_id, records in by_id.items():
-            first, *others = records
-            if any(_differ(other, first) for other in others):
-                message = f'{len(records)} different records have the external id {external_id!r}: give each its own'
-                yield from (refuse(failed_record(r, 'validate', 'DuplicateExternalId', message)) for r in records)
-                continue
-            if others:
-                Metrics.counter(NAMESPACE, 'duplicate_records').inc(len(others))
-            if self._adopt and external_id not in existing:
-                shard = _shard_of_subject(subject(first.fields, dataset.settings))
-                yield beam.pvalue.TaggedOutput('missing', (shard, first))
-            else:
-                yield self._compared(first, existing.get(external_id))
-
-
-class _Adopt(_Compare):
-    """Records that the dataset lacks, and those of others in it, on some subjects → what is to be sent."""
-
-    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset) -> Iterator[Any]:
-        _, met = element
-        self._encoder = self._encoder or Encoder(dataset.settings, dataset.question_ids)
-        others: dict[bytes, dict[str, Existing]] = {}  # a record may have been listed twice
-        for found in itertools.starmap(Existing, met['others']):
-            others.setdefault(found.subject or b'', {})[found.record_id] = found
-        by_subject: dict[bytes, list[Record]] = {}
-        for record in met['missing']:
-            by_subject.setdefault(subject(record.fields, dataset.settings), []).append(record)
-        for key, records in by_subject.items():
-            for record, adopted in self._matched(records, list(others.get(key, {}).values())):
-                if adopted is not None:
-                    Metrics.counter(NAMESPACE, 'records_adopted').inc()
-                    record = record._replace(record_id=adopted.record_id)
-                yield self._compared(record, adopted)
-
-    def _matched(self, records: list[Record], others: list[Existing]) -> Iterator[tuple[Record, Existing | None]]:
-        """Each record with the one that it takes over: the same one whenever it is asked again."""
-        matches: dict[str, Existing] = {}
-        records = sorted(records, key=lambda r: str(r.external_id))
-        # What shows the very id was made, or adopted before, for that record; only what is left is for the others.
-        for of_same_id in (True, False):
-            for record in records:
-                fitting = [
-                    other
-                    for other in others
-                    if (other.shown_id == record.fields.get('id') if of_same_id else other.is_anyones)
-                ]
-                if record.external_id not in matches and fitting:
-                    best = min(fitting, key=functools.partial(self._rank, self._fingerprint(record)))
-                    others.remove(best)
-                    matches[record.external_id] = best
-        for record in records:
-            yield record, matches.get(record.external_id)
-
-    @staticmethod
-    def _rank(wanted: Fingerprint | None, other: Existing) -> tuple[Any, ...]:
-        """The lowest is the best: the same already, then answered by people, then the oldest."""
-        is_same = wanted is not None and wanted.content == other.content
-        return not is_same, not other.is_answered, other.inserted_at, other.record_id
 
 
 class ReadExisting(beam.PTransform):

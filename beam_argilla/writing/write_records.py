@@ -24,7 +24,8 @@ from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, 
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.writing.as_record import as_record
-from beam_argilla.writing.existing import Distinct, ReadExisting, warn_of_others
+from beam_argilla.writing.distinct import Distinct
+from beam_argilla.writing.existing import ReadExisting, warn_of_others
 from beam_argilla.writing.results import WriteResult, write_result
 from beam_argilla.writing.sink import Bounds, WriteRecordsFn
 
