@@ -19,7 +19,7 @@ demo: venv
 
 # Two files at a time, each with an Argilla of its own. TEST_ARGS go to pytest.
 test: venv lint
-	$(PY) -m pytest --numprocesses 2 --dist loadfile $(TEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

@@ -42,7 +42,7 @@ def clean(built, tmp_path_factory) -> Path:
 
 def pip(scripts: Path, *what: str | Path) -> None:
     done = subprocess.run(
-        [scripts / 'python', '-m', 'pip', 'install', '--quiet', *what], capture_output=True, text=True
+        [scripts / 'python', '-m', 'pip', 'install', '--quiet', '--no-compile', *what], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

@@ -230,7 +230,7 @@ ROLES = (
     'position',
     'metadata',
 )
-slowly = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+slowly = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _table(role: str, array: pa.Array) -> tuple[pa.Table, ba.Columns]:

@@ -325,7 +325,7 @@ def test_filter_of_times(corpus, name):
     day_after = str(times[-1].date() + timedelta(days=1))
     assert search(ge=day, le=str(times[-1].date())) == list(range(NUMBER))
     assert search(ge=day_after) == []
-    milliseconds = (times[0].replace(microsecond=0) - datetime(1970, 1, 1)).total_seconds() * 1000
+    milliseconds = (min(times).replace(microsecond=0) - datetime(1970, 1, 1)).total_seconds() * 1000
     assert search(ge=milliseconds) == list(range(NUMBER))
     assert search(le=milliseconds - 1000) == []
     found = corpus.search([{'type': 'terms', 'scope': scope, 'values': [middle.isoformat()]}])

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from beam_argilla.server import retries
 from pipelines import parquet_to_argilla
 from tests.faults import Fault, FaultProxy, Request, page
 from tests.samples import rows, unique
@@ -37,11 +38,12 @@ def test_a_gateway_that_lets_no_record_through_is_told_in_one_message_and_no_rec
     assert [line for path in tmp_path.glob('failed*') for line in path.read_text().splitlines()] == []
 
 
-def test_a_server_that_wakes_up_is_waited_for_as_long_as_the_options_say(run, argilla_server, caplog):
+def test_a_server_that_wakes_up_is_waited_for_as_long_as_the_options_say(run, argilla_server, caplog, monkeypatch):
+    monkeypatch.setattr(retries, '_SAID_AFTER', 2)
     starting = Fault('starting', **{**page(503), 'body': b'<html>Your space is starting</html>'})
 
     def schedule(request: Request) -> Fault | None:
-        return starting if request.number < 5 else None
+        return starting if request.number < 3 else None
 
     with FaultProxy(argilla_server.api_url, schedule, lambda method, path: True) as proxy:
         status, out, _ = run(proxy.url, '--retry_seconds', '50')

@@ -282,8 +282,7 @@ def test_a_place_for_failures_that_cannot_be_written_is_told_before_the_dataset_
     status, _, err = run('--input', spoilt, '--dataset', name, *BASE, '--failed', f'{spoilt}/failed')
     assert status == 2
     assert re.fullmatch(r'error: What is refused cannot be written to .*spoilt.parquet/failed-\*\.jsonl: .*\n', err)
-    client = rg.Argilla(api_url=server.api_url, api_key=server.api_key)
-    assert name not in [dataset.name for dataset in client.datasets]
+    assert rg.Argilla(api_url=server.api_url, api_key=server.api_key).datasets(name) is None
 
 
 def errors_in(folder) -> list[str]:

@@ -22,10 +22,10 @@ from tests.samples import pipeline
 
 
 @pytest.fixture(params=['local', 'objects'])
-def folder(request, tmp_path) -> str:
+def folder(request, tmp_path) -> Iterator[str]:
     """A folder that is not there yet, of this machine and of an object store."""
+    yield f'{tmp_path}/new/' if request.param == 'local' else 'objects://bucket/new/'
     OBJECTS.clear()
-    return f'{tmp_path}/new/' if request.param == 'local' else 'objects://bucket/new/'
 
 
 def files(folder: str) -> dict[str, list[dict]]:
