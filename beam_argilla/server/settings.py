@@ -106,7 +106,8 @@ class DatasetSettings:
             else:
                 others[name] = kind
                 continue
-            way = f", such as Metadata(column={name!r}, name='row_{name}')" if kind == 'metadata property' else ''
+            renamed = f", such as Metadata(column={name!r}, name='row_{name}') or --metadata {name}:terms:row_{name}"
+            way = renamed if kind == 'metadata property' else ''
             raise ValueError(f'A {kind} is called {name!r}, but {problem}: give it another name{way}.')
 
     def sdk_columns(self) -> set[str]:
