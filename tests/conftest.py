@@ -1,10 +1,19 @@
 """What the integration tests share."""
 
-from collections.abc import Iterator
+from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import httpx
 import pytest
 
 from beam_argilla.local import LocalServer, serve
+
+if TYPE_CHECKING:
+    import argilla as rg
+
+    import beam_argilla as ba
 
 # Two workers take the files in this order: the longest first, lest one of them waits for the other at the end.
 LONGEST = (
@@ -27,3 +36,32 @@ def argilla_server() -> Iterator[LocalServer]:
     """A real Argilla server in a temporary home, one for the whole session: give datasets names of their own."""
     with serve() as server:
         yield server
+
+
+# Beam and the SDK take seconds to import, and most tests of the local Argilla need neither.
+
+
+@pytest.fixture(scope='module')
+def connection(argilla_server: LocalServer) -> ba.ArgillaConnection:
+    """The way to that server."""
+    from apache_beam.utils.secret import RawSecret
+
+    import beam_argilla as ba
+
+    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
+
+
+@pytest.fixture(scope='module')
+def api(argilla_server: LocalServer) -> Iterator[httpx.Client]:
+    """The server as it is, without this package or the SDK in between."""
+    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
+    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope='module')
+def sdk(argilla_server: LocalServer) -> rg.Argilla:
+    """The SDK's client of it."""
+    import argilla as rg
+
+    return rg.Argilla(api_url=argilla_server.api_url, api_key=argilla_server.api_key)

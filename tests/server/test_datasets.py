@@ -7,7 +7,6 @@ from typing import Any
 import apache_beam as beam
 import httpx
 import pytest
-from apache_beam.utils.secret import RawSecret
 from argilla.settings._resource import SettingsProperties
 
 import beam_argilla as ba
@@ -18,18 +17,6 @@ from tests.samples import pipeline, unique
 
 NOWHERE = ba.ArgillaConnection('http://127.0.0.1:9')
 ONE = ba.DatasetSettings([text_field('t')], [text_question('q', 'q')])
-
-
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
 
 
 def make(api: httpx.Client, name: str, workspace: str = 'default', **more: Any) -> str:

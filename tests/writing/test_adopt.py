@@ -13,7 +13,6 @@ import httpx
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.transforms import window
-from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.errors import JobError
@@ -22,18 +21,6 @@ from beam_argilla.server.settings import text_field, text_question
 from tests.samples import counters, unique
 
 TASK = ba.Preference(2)
-
-
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
 
 
 def sha256(text: str) -> str:

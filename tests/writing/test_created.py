@@ -6,10 +6,8 @@ import threading
 from typing import Any
 
 import apache_beam as beam
-import httpx
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.server.settings import text_field, text_question
@@ -20,18 +18,6 @@ SETTINGS = ba.DatasetSettings([text_field('t')], [text_question('q', 'q')])
 PLAIN = [ba.Record(f'r{i}', {'t': 'x'}) for i in range(30)]
 SUGGESTED = [r._replace(suggestions=[ba.Suggestion('q', 'a')]) for r in PLAIN]
 PATIENCE = ba.RetryPolicy(limit=60, first_delay=0.05, max_delay=0.2)
-
-
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
 
 
 def write(connection, name, records, **options: Any) -> tuple[int, int]:

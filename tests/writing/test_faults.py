@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -35,7 +35,7 @@ from beam_argilla.errors import (
     RejectedBatchError,
     ServerUnavailableError,
 )
-from beam_argilla.local import LocalServer, serve
+from beam_argilla.local import serve
 from beam_argilla.server.bulk import upsert
 from beam_argilla.server.client import Client
 from beam_argilla.server.datasets import check_server
@@ -186,19 +186,6 @@ def load(
             assert_that(result.written | beam.Map(lambda w: w.external_id), equal_to(written), 'written')
             refused = result.failed | beam.Map(lambda f: (f.external_id, f.stage, f.status))
             assert_that(refused, equal_to(list(failed)), 'failed')
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server: LocalServer) -> Iterator[httpx.Client]:
-    """The server as it is, without this package or the SDK in between."""
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
-
-
-@pytest.fixture(scope='module')
-def sdk(argilla_server: LocalServer) -> rg.Argilla:
-    return rg.Argilla(api_url=argilla_server.api_url, api_key=argilla_server.api_key)
 
 
 def dataset_id(api: httpx.Client, name: str) -> str:

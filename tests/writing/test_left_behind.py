@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.errors import BeamArgillaError, RefusedError
@@ -27,18 +26,6 @@ from tests.samples import pipeline, unique
 
 SETTINGS = ba.DatasetSettings([text_field('t')], [text_question('q', 'q')])
 GOOD, BAD = ba.Record('good', {'t': 'x'}), ba.Record('bad', {})
-
-
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
 
 
 def there(api: httpx.Client, name: str) -> list[dict[str, Any]]:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import httpx
-import pytest
 from apache_beam.testing.util import assert_that
 from apache_beam.utils.secret import RawSecret
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -294,14 +292,6 @@ EDGES = [
 
 
 # -- the property
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=f'{argilla_server.api_url}/api/v1', headers={'X-Argilla-Api-Key': argilla_server.api_key}, timeout=60
-    ) as client:
-        yield client
 
 
 def make_unique(records: list[ba.Record]) -> list[ba.Record]:

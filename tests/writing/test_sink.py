@@ -7,7 +7,6 @@ import pickle
 from typing import Any
 
 import apache_beam as beam
-import httpx
 import orjson
 import pytest
 from apache_beam.metrics.metric import Lineage
@@ -30,18 +29,6 @@ SETTINGS = ba.DatasetSettings(
     questions=[rating_question('stars', 'Stars', [1, 2, 3]), text_question('why', 'Why', required=False)],
     metadata=[metadata_property('n', 'integer'), metadata_property('f', 'float'), metadata_property('t', 'terms')],
 )
-
-
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    headers = {'X-Argilla-Api-Key': argilla_server.api_key}
-    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers=headers, timeout=60) as client:
-        yield client
 
 
 def record(i: int, **changes: Any) -> ba.Record:

@@ -36,25 +36,6 @@ from tests.samples import COLUMNS, canonical, counters, pipeline, rows, unique
 PATIENCE = ba.RetryPolicy(limit=5)
 
 
-@pytest.fixture(scope='module')
-def connection(argilla_server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(argilla_server.api_key))
-
-
-@pytest.fixture(scope='module')
-def api(argilla_server) -> httpx.Client:
-    """The server as it is, without this package or the SDK in between."""
-    with httpx.Client(
-        base_url=f'{argilla_server.api_url}/api/v1', headers={'X-Argilla-Api-Key': argilla_server.api_key}, timeout=60
-    ) as client:
-        yield client
-
-
-@pytest.fixture(scope='module')
-def sdk(argilla_server) -> rg.Argilla:
-    return rg.Argilla(api_url=argilla_server.api_url, api_key=argilla_server.api_key)
-
-
 def dataset_id(api: httpx.Client, name: str) -> str:
     (dataset,) = [d for d in api.get('/me/datasets').json()['items'] if d['name'] == name]
     return dataset['id']
