@@ -65,8 +65,3 @@ class Columns:
                 if name in roles:
                     raise ValueError(f'Columns: {roles[name]} and {field.name} both name the column {name!r}')
                 roles[name] = field.name
-
-    def named(self) -> list[str]:
-        """Columns that must exist, because they were named (the instruction always is)."""
-        roles = [f.name for f in fields(self) if f.name != 'metadata']
-        return [n for n in (*(getattr(self, role) for role in roles), *self.metadata) if n is not None]

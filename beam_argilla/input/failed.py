@@ -21,7 +21,7 @@ from beam_argilla.failed_files import SUFFIX, files_dealt_with, files_to_read
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.files import is_local
 from beam_argilla.input.layouts import generation_names
-from beam_argilla.input.rows import from_rows
+from beam_argilla.input.rows import MAX_ROWS, from_rows
 from beam_argilla.input.tables import from_canonical_rows
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record, Suggestion
@@ -31,7 +31,6 @@ _PART = (
     'These rows are a part of a group, and a record of them alone would overwrite the one that the others made. Give '
     'the job its --input as well, so that the group is whole, or repair the input and run the job again.'
 )
-_MAX_ROWS = 2_000  # in one table
 
 # Where a row was read from: the file, and which of its rows.
 Origin = tuple[str, int]
@@ -142,7 +141,7 @@ class _Parse(beam.DoFn):
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             message = f'This line is not one that --failed writes ({type(e).__name__}: {e}).'
             yield refuse(FailedRecord(None, 'format', 'NotAFailedRecord', message, None, to_json({'line': line})))
-        if len(self._rows) >= _MAX_ROWS:
+        if len(self._rows) >= MAX_ROWS:
             yield from self._flush()
 
     def finish_bundle(self) -> Iterator[Any]:

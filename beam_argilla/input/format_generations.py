@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -15,13 +15,11 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.generations import InputFacts
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.layouts import generation_names, no_such_columns
-from beam_argilla.input.parquet import BATCH_BYTES
-from beam_argilla.input.rows import from_rows, not_rows
+from beam_argilla.input.layouts import missing_columns, no_such_columns
+from beam_argilla.input.parquet import pieces
+from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse
-
-_MAX_ROWS = 2_000  # of rows (dicts and the like) in one table
 
 
 class FormatGenerations(Fallible):
@@ -54,7 +52,9 @@ class FormatGenerations(Fallible):
         _check_element_type(elements.element_type)
         names = _names_of(elements)
         if names is not None:
-            _check_names(names, self.columns)
+            missing = missing_columns(names, self.columns)
+            if missing:
+                raise InputError(no_such_columns(missing, names))
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
@@ -72,7 +72,7 @@ def _check_element_type(kind: Any) -> None:
         raise InputError(not_rows(kind))
 
 
-def _names_of(elements: beam.PCollection) -> Iterable[str] | None:
+def _names_of(elements: beam.PCollection) -> list[str] | None:
     """The columns of the rows, where they are known while the pipeline is built: of a schema, or all that rows have."""
     kind = elements.element_type
     if isinstance(kind, RowTypeConstraint):
@@ -86,25 +86,6 @@ def _names_of(elements: beam.PCollection) -> Iterable[str] | None:
     if rows and all(isinstance(row, Mapping) for row in rows):
         return list(dict.fromkeys(str(name) for row in rows for name in row))
     return None
-
-
-def _check_names(names: Iterable[str], columns: Columns) -> None:
-    named = {'instruction': columns.instruction, 'generation': columns.generation}
-    optional = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
-    named |= {role: getattr(columns, role) for role in optional}
-    missing = [(role, name) for role, name in named.items() if name is not None and name not in names]
-    missing += [('metadata', name) for name in columns.metadata if name not in names]
-    if columns.generation is None and not set(generation_names(columns)).intersection(names):
-        missing.append(('generation', generation_names(columns)[0]))
-    if missing:
-        raise InputError(no_such_columns(missing, list(names)))
-
-
-def _pieces(table: pa.Table) -> Iterator[pa.Table]:
-    """Tables of about BATCH_BYTES: an element may be a whole data set."""
-    step = max(1, int(table.num_rows * BATCH_BYTES / max(table.nbytes, 1)))
-    for start in range(0, max(table.num_rows, 1), step):
-        yield table.slice(start, step)
 
 
 class _Format(beam.DoFn):
@@ -122,7 +103,7 @@ class _Format(beam.DoFn):
     ) -> Iterator[Any]:
         table = as_table(element)
         if isinstance(table, pa.Table):
-            for piece in _pieces(table):
+            for piece in pieces(table):
                 formatted = to_canonical(piece, self._columns)
                 yield from map(refuse, formatted.failed)
                 if formatted.table.num_rows:
@@ -131,7 +112,7 @@ class _Format(beam.DoFn):
         buffered = self._rows.setdefault(window, [])
         buffered += [element] if table is None else table
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
-        if len(buffered) >= _MAX_ROWS:
+        if len(buffered) >= MAX_ROWS:
             yield from self._flush(window)
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -6,7 +6,7 @@ the generation column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -38,9 +38,18 @@ def generation_names(columns: Columns) -> tuple[str, ...]:
     return (columns.generation,) if columns.generation is not None else USUAL['generation']
 
 
-def is_wide(schema: pa.Schema, columns: Columns) -> bool:
-    """Whether a row of this schema is an instruction with all of its generations."""
-    return is_list(schema.field(resolve(schema, columns)['generation']).type)
+def column_type(schema: pa.Schema, name: str) -> pa.DataType:
+    """The type of the (first) column of that name; Arrow's own look-up finds none where there are several."""
+    return schema.field(schema.names.index(name)).type
+
+
+def is_wide(schema: pa.Schema, names: Mapping[str, str]) -> bool:
+    """Whether a row of this schema is an instruction with all of its generations.
+
+    Args:
+        names: role → name of the column.
+    """
+    return names['generation'] in schema.names and is_list(column_type(schema, names['generation']))
 
 
 def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
@@ -50,20 +59,18 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
         InputError: a column that must be there is not, or is there twice.
     """
     available = schema.names
-    names = {'instruction': columns.instruction}
-    generation = next((name for name in generation_names(columns) if name in available), generation_names(columns)[0])
-    names['generation'] = generation
-    wide = generation in available and is_list(schema.field(available.index(generation)).type)
+    missing = missing_columns(available, columns)
+    if missing:
+        raise InputError(no_such_columns(missing, available))
+    generation = next(name for name in generation_names(columns) if name in available)
+    names = {'instruction': columns.instruction, 'generation': generation}
+    wide = is_wide(schema, names)
     for role in _OPTIONAL:
         named = getattr(columns, role)
         name = named if named is not None else _usual(schema, role, wide)
         if name is not None:
             names[role] = name
-    used = [*names.items(), *(('metadata', name) for name in columns.metadata)]
-    missing = [(role, name) for role, name in used if name not in available]
-    if missing:
-        raise InputError(no_such_columns(missing, available))
-    twice = next((name for _, name in used if available.count(name) > 1), None)
+    twice = next((name for name in (*names.values(), *columns.metadata) if available.count(name) > 1), None)
     if twice is not None:
         raise InputError(f'The input has {available.count(twice)} columns called {twice!r}: give each its own name.')
     return names
@@ -77,7 +84,17 @@ def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
         return of_long if of_long in schema.names else None
     if of_wide in schema.names:
         return of_wide
-    return of_long if of_long in schema.names and is_list(schema.field(schema.names.index(of_long)).type) else None
+    return of_long if of_long in schema.names and is_list(column_type(schema, of_long)) else None
+
+
+def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:
+    """(role, name) of each column that must be there and is not: those that were named, and those of the texts."""
+    generation = generation_names(columns)
+    needed = [('instruction', columns.instruction)]
+    needed += [('generation', generation[0])] if not set(generation).intersection(available) else []
+    needed += [(role, name) for role in _OPTIONAL if (name := getattr(columns, role)) is not None]
+    needed += [('metadata', name) for name in columns.metadata]
+    return [(role, name) for role, name in needed if name not in available]
 
 
 def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:
@@ -96,8 +113,8 @@ def misfit(schema: pa.Schema, names: Mapping[str, str], role: str) -> str | None
 
     A column without values has its type by accident, so whoever finds a misfit looks whether there are any.
     """
-    kind = schema.field(names[role]).type
-    wide = is_list(schema.field(names['generation']).type)
+    kind = column_type(schema, names[role])
+    wide = is_wide(schema, names)
     may_list = wide and role in PER_GENERATION
     must_list = wide and role in ('generation', 'rating', 'rationale')
     listed = is_list(kind)
@@ -107,8 +124,7 @@ def misfit(schema: pa.Schema, names: Mapping[str, str], role: str) -> str | None
         return None
     if pa.types.is_null(kind):
         return None
-    expected = f'{"a list of " if must_list else ""}{_EXPECTED[role]}'
-    return f'Column {names[role]!r} is {kind}; the {role} must be {expected}.'
+    return f'Column {names[role]!r} is {kind}; the {role} must be {"a list of " if must_list else ""}{EXPECTED[role]}.'
 
 
 def _item_type(kind: pa.DataType) -> pa.DataType:
@@ -135,7 +151,7 @@ _FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     'model_name': _NAME,
     'agent': _NAME,
 }
-_EXPECTED = {
+EXPECTED = {  # for messages
     'instruction': 'text',
     'generation': 'text',
     'rationale': 'text',
@@ -145,8 +161,3 @@ _EXPECTED = {
     'model_name': 'text or a number',
     'agent': 'text or a number',
 }
-
-
-def expected(role: str) -> str:
-    """What the values of a role must be, for messages."""
-    return _EXPECTED[role]

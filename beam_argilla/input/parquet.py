@@ -67,6 +67,13 @@ def batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator
             yield table
 
 
+def pieces(table: pa.Table) -> Iterator[pa.Table]:
+    """The table in pieces of about BATCH_BYTES; an empty one as it is."""
+    step = max(1, int(table.num_rows * BATCH_BYTES / max(table.nbytes, 1)))
+    for start in range(0, max(table.num_rows, 1), step):
+        yield table.slice(start, step)
+
+
 @contextlib.contextmanager
 def parquet_file(path: str) -> Iterator[pq.ParquetFile]:
     """An open Parquet file of any Beam file system.

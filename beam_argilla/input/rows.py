@@ -11,12 +11,13 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
-from beam_argilla.input.layouts import PER_GENERATION, USUAL, can_mean, expected, no_such_columns
+from beam_argilla.input.layouts import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
 from beam_argilla.input.tables import MEANING, Formatted, from_cells
-from beam_argilla.input.values import as_list, as_mapping, as_text, cell, common_text, is_missing, json_text
+from beam_argilla.input.values import Meaning, as_list, as_mapping, as_text, cell, common_text, is_missing, json_text
 
 Row = Mapping[str, Any]
 Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
+MAX_ROWS = 2_000  # to put into one table
 _ONE_VALUE = (str, int, float, bool, type(None))  # as most are
 _TEXTS = ('instruction', 'generation', 'rationale')  # which no other thing is made into
 # Roles for which the commonest types need no closer look.
@@ -168,10 +169,7 @@ def _cell(role: str, name: str, value: Any) -> Any:
         raise _wrong(role, name, value) from None
     if not can_mean(role, array.type):
         raise _wrong(role, name, value)
-    values, problems = MEANING[role](array)
-    if problems:
-        raise _Unusable(problems[0].error, problems[0].message.format(role=role, column=name))
-    return _encodable(values[0].as_py())
+    return _only(MEANING[role](array), role, name)
 
 
 def _metadata(name: str, value: Any) -> list[str | None] | None:
@@ -191,17 +189,23 @@ def _metadata_text(name: str, value: Any) -> str | None:
     if nested is not None:
         return json_text(nested)
     try:
-        text, problems = as_text(cell(value))
+        meaning = as_text(cell(value))
     except TypeError as e:
         raise _Unusable('NotText', f'Column {name!r} holds {e}, which has no text') from None
-    if problems:
-        raise _Unusable(problems[0].error, problems[0].message.format(role='metadata', column=name))
-    return _encodable(text[0].as_py())
+    return _only(meaning, 'metadata', name)
+
+
+def _only(meaning: Meaning, role: str, name: str) -> Any:
+    """What the one cell means."""
+    if meaning.problems:
+        problem = meaning.problems[0].about(role, name)
+        raise _Unusable(problem.error, problem.message)
+    return _encodable(meaning.values[0].as_py())
 
 
 def _wrong(role: str, name: str, value: Any, shape: str = '') -> _Unusable:
     kind = type(value).__name__
-    return _Unusable(_ERRORS[role], f'Column {name!r} holds a {kind}; the {role} must be {shape}{expected(role)}.')
+    return _Unusable(_ERRORS[role], f'Column {name!r} holds a {kind}; the {role} must be {shape}{EXPECTED[role]}.')
 
 
 def _encodable(value: Any) -> Any:

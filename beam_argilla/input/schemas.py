@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
-from beam_argilla.input.layouts import misfit, resolve
+from beam_argilla.input.layouts import column_type, is_wide, misfit, resolve
 from beam_argilla.input.parquet import parquet_file, schema_of
-from beam_argilla.input.plain import is_list, plain, plain_type
+from beam_argilla.input.plain import plain, plain_type
 from beam_argilla.input.values import says_nothing
 
 _LOGGER = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
     if errors and (on_bad_file == 'fail' or not files):
         raise InputError(_told_once(errors))
-    wide = [f.path for f in files if _is_wide(f)]
-    long = [f.path for f in files if not _is_wide(f)]
+    wide = [f.path for f in files if is_wide(f.schema, f.names)]
+    long = [f.path for f in files if not is_wide(f.schema, f.names)]
     if wide and long:
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
@@ -94,10 +94,6 @@ def _look(path: str, columns: Columns) -> _File | InputError:
     except InputError as e:
         return e
     return _File(path, schema, names)
-
-
-def _is_wide(file: _File) -> bool:
-    return is_list(file.schema.field(file.schema.names.index(file.names['generation'])).type)
 
 
 def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
@@ -136,7 +132,7 @@ def _kinds(files: Iterable[_File], name: str) -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {}
     for file in files:
         if name in file.schema.names:
-            kind = _kind(plain_type(file.schema.field(file.schema.names.index(name)).type))
+            kind = _kind(plain_type(column_type(file.schema, name)))
             kinds.setdefault(kind, []).append(file.path)
     kinds.pop('null', None)
     if len(kinds) > 1:

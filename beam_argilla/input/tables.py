@@ -16,7 +16,7 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, rows
-from beam_argilla.input.layouts import PER_GENERATION, misfit, resolve
+from beam_argilla.input.layouts import PER_GENERATION, is_wide, misfit, resolve
 from beam_argilla.input.plain import is_list, list_of, plain
 from beam_argilla.input.values import (
     Meaning,
@@ -146,7 +146,7 @@ def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
 def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
     """Role → plain cells of a type that can mean what they should."""
     cells = {}
-    wide = is_list(table.schema.field(names['generation']).type)
+    wide = is_wide(table.schema, names)
     for role, name in names.items():
         array = plain(table.column(name))
         problem = misfit(table.schema, names, role)
@@ -172,7 +172,7 @@ def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[
         else:
             called, column, meaning = 'metadata', role.removeprefix(METADATA_PREFIX), as_metadata
         out[role], found = meaning(array)
-        problems += [p._replace(message=p.message.format(role=called, column=column)) for p in found]
+        problems += [problem.about(called, column) for problem in found]
     return out, problems
 
 
@@ -217,10 +217,8 @@ def _refusals(
             refused[chosen] = True
             for index, row in zip(chosen, shown(chosen), strict=True):
                 group = out['instruction_id'][int(index)].as_py()
-                record = failed_rows([row], 'format', problem.error, problem.message, group, key)
-                if origin is not None:
-                    record = record._replace(source=origin.source, row=origin.row + int(parents[index]))
-                failed.append(record)
+                where = () if origin is None else (origin.source, origin.row + int(parents[index]))
+                failed.append(failed_rows([row], 'format', problem.error, problem.message, group, key, *where))
     return refused, failed
 
 

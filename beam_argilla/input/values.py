@@ -43,6 +43,10 @@ class Problem(NamedTuple):
     message: str
     mask: np.ndarray
 
+    def about(self, role: str, column: str) -> Problem:
+        """The same with its message filled in."""
+        return self._replace(message=self.message.format(role=role, column=column))
+
 
 class Meaning(NamedTuple):
     """What the cells of a column mean; those with a problem mean nothing."""

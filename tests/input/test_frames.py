@@ -15,7 +15,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
 from beam_argilla.errors import InputError
-from beam_argilla.input import format_generations
+from beam_argilla.input import parquet
 from beam_argilla.input.rows import from_rows
 from tests.samples import pipeline
 
@@ -47,7 +47,7 @@ def test_a_dataset_as_the_source_of_rows():
 
 
 def test_a_large_table_is_cut(monkeypatch):
-    monkeypatch.setattr(format_generations, 'BATCH_BYTES', 100)
+    monkeypatch.setattr(parquet, 'BATCH_BYTES', 100)
     table = pa.table({'instruction': [str(i) for i in range(40)], 'generation': ['x' * 10] * 40})
     with pipeline() as p:
         sizes = p | beam.Create([table]) | ba.FormatGenerations() | beam.Map(lambda t: t.num_rows < 10)
