@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -67,7 +68,9 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
         )
-    kinds = {name: _kinds(files, name) for name in dict.fromkeys(name for f in files for name in f.schema.names)}
+    names = dict.fromkeys(name for f in files for name in f.schema.names)
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        kinds = {name: _kinds(files, name, pool) for name in names}
     used = {*columns.metadata, *(name for f in files for name in f.names.values())}
     for name in sorted(used):
         if len(kinds[name]) > 1 and not _NUMBERS.issuperset(kinds[name]):
@@ -127,7 +130,7 @@ def _listed(paths: Sequence[str]) -> str:
 _NUMBERS = {'integer', 'float'}
 
 
-def _kinds(files: Iterable[_File], name: str) -> dict[str, list[str]]:
+def _kinds(files: Iterable[_File], name: str, pool: Executor) -> dict[str, list[str]]:
     """Kind of value → the files in which the column is of it; without those in which it has no values."""
     kinds: dict[str, list[str]] = {}
     for file in files:
@@ -135,9 +138,11 @@ def _kinds(files: Iterable[_File], name: str) -> dict[str, list[str]]:
             kind = _kind(plain_type(column_type(file.schema, name)))
             kinds.setdefault(kind, []).append(file.path)
     kinds.pop('null', None)
-    if len(kinds) > 1:
-        return {kind: kept for kind, paths in kinds.items() if (kept := [p for p in paths if _has_values(p, name)])}
-    return kinds
+    if len(kinds) < 2:
+        return kinds
+    have_values = {kind: pool.map(lambda path: _has_values(path, name), paths) for kind, paths in kinds.items()}
+    kept = {kind: list(itertools.compress(paths, have_values[kind])) for kind, paths in kinds.items()}
+    return {kind: paths for kind, paths in kept.items() if paths}
 
 
 def _has_values(path: str, name: str) -> bool:
