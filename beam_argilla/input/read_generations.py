@@ -20,7 +20,7 @@ from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_group
 from beam_argilla.input import parquet
 from beam_argilla.input.layouts import columns_to_read
 from beam_argilla.input.matching import matching_files, patterns_of
-from beam_argilla.input.parquet import RowGroups, batches, parquet_file
+from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
 from beam_argilla.input.schemas import look
 from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE
@@ -173,11 +173,10 @@ class _Read(beam.DoFn):
                 raise InputError(f'{path}: {e}') from e
             row += table.num_rows
             yield from map(refuse, formatted.failed)
-            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not.
-            step = max(1, int(formatted.table.num_rows * parquet.BATCH_BYTES / max(formatted.table.nbytes, 1)))
-            wide = is_grouped(formatted.table)  # whose groups must stay in one piece
-            for start in range(0, formatted.table.num_rows, formatted.table.num_rows if wide else step):
-                yield formatted.table.slice(start, formatted.table.num_rows if wide else step)
+            if not formatted.table.num_rows:
+                continue
+            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not. Groups of wide rows stay whole.
+            yield from [formatted.table] if is_grouped(formatted.table) else pieces(formatted.table)
 
 
 class _ReadIds(beam.DoFn):

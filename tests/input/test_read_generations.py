@@ -180,3 +180,14 @@ def test_what_is_refused_says_which_row_of_which_file_it_was(tmp_path, monkeypat
     expected = [('EmptyInstruction', path, 3), ('NullGeneration', path, 11), ('EmptyInstruction', path, 17)]
     assert_that(handler.output(), equal_to(expected))
     p.run().wait_until_finish()
+
+
+def test_wide_rows_that_are_all_refused_end_no_job(tmp_path):
+    path = str(tmp_path / 'part.parquet')
+    pq.write_table(pa.table({'instruction': pa.nulls(2, pa.string()), 'generations': [['a'], ['b']]}), path)
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, f.row))) as handler:
+        tables = p | ba.ReadGenerations(path).with_error_handler(handler)
+    assert_that(handler.output(), equal_to([('EmptyInstruction', 0), ('EmptyInstruction', 1)]))
+    assert_that(tables, equal_to([]), 'tables')
+    p.run().wait_until_finish()
