@@ -107,9 +107,14 @@ def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
     if chunks and all(c.statistics and c.statistics.has_null_count for c in chunks):
         if all(c.statistics.null_count == c.num_values for c in chunks):
             return True
-        if not any(c.physical_type in ('FLOAT', 'DOUBLE') for c in chunks):  # in which NaN is no value either
+        if not any(map(_may_be_nan, map(footer.schema.column, leaves))):
             return False
     return bool(chunks) and all(says_nothing(plain(batch.column(0))) for batch in parquet.iter_batches(columns=[name]))
+
+
+def _may_be_nan(leaf: pq.ColumnSchema) -> bool:
+    """Whether its values are floats, among which NaN is no value, though statistics do not count it as null."""
+    return leaf.physical_type in ('FLOAT', 'DOUBLE') or leaf.logical_type.type == 'FLOAT16'
 
 
 def _told_once(errors: Sequence[tuple[str, str]]) -> str:
