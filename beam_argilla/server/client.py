@@ -18,6 +18,7 @@ import msgspec
 import orjson
 
 from beam_argilla.errors import JobError, NotArgillaError, RequestError
+from beam_argilla.server.cleaning import Cleaner, password_of
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.faults import fault, foreign
 from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, ignore
@@ -39,6 +40,7 @@ class Client:
 
     Attributes:
         url: the server's address.
+        clean: takes out of a text what must not be shown of it: secrets, and what a terminal would obey.
 
     Raises:
         JobError: a secret is not there, or `ArgillaConnection.ca_file` or a proxy cannot be used.
@@ -46,9 +48,9 @@ class Client:
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None, silence: float | None = None):
         headers = connection.resolve()
-        self._secrets = [v for v in headers.values() if len(v) > 3]
         self.url = connection.api_url
         self._transport = connection.transport()
+        self.clean = Cleaner([*headers.values(), *password_of(self._transport.proxy or '')])
         self._retries = Retries(
             retry or RetryPolicy(), self.url, self._is_well, silence, proxied=self._transport.is_spoken_for
         )
@@ -125,9 +127,9 @@ class Client:
                 f'No HTTP request can be made to {self.url}: check the address and headers.'
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
-            raise self._transport.trouble(e, f'{method} {self.url}', self._clean) from e
+            raise self._transport.trouble(e, f'{method} {self.url}', self.clean) from e
         if not response.is_success:
-            raise fault(response, self._place, self._clean)
+            raise fault(response, self._place, self.clean)
         return self._content(response, decode)
 
     def _content(self, response: httpx.Response, decode: Callable[[bytes], Any] | None) -> Any:
@@ -143,16 +145,11 @@ class Client:
                 ) from e
         except (ValueError, msgspec.DecodeError):
             pass
-        raise foreign(response, self._place, self._clean)
+        raise foreign(response, self._place, self.clean)
 
     @property
     def _place(self) -> str:
         return self.url + self._transport.note
-
-    def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, '***')
-        return text
 
 
 def _read_object(key: str | None, content: bytes) -> Any:

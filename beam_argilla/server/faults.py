@@ -26,6 +26,7 @@ from beam_argilla.errors import (
     RejectedBatchError,
     TransientError,
 )
+from beam_argilla.server.cleaning import shortened, without_user
 
 
 class Verdict(Enum):
@@ -81,13 +82,13 @@ def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) ->
 
     Args:
         server: its address, for messages.
-        clean: takes secrets out of a text.
+        clean: takes out of a text what must not be shown.
     """
     own = _own_detail(response)
     if own is None:
         return foreign(response, server, clean)
     status = response.status_code
-    detail, reasons = _read_detail(own)
+    detail, reasons = _read_detail(own, clean)
     message = clean(f'{_request(response)}: {status}: {detail}{_logged_as(response)}')
     match verdict(status, foreign=False):
         case Verdict.UNKNOWN_KEY:
@@ -104,15 +105,15 @@ def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) ->
         case Verdict.FAILING | Verdict.PASSING:
             return TransientError(message, str(status), status, _retry_after(response.headers.get('Retry-After')))
     if status == 422 and reasons:
-        return InvalidRecordsError(message, {i: clean(r) for i, r in reasons.items()})
+        return InvalidRecordsError(message, reasons)
     return RejectedBatchError(message, status)
 
 
 def foreign(response: httpx.Response, server: str, clean: Callable[[str], str]) -> TransientError:
     """The failure that an answer is which is not Argilla's, of any status; see `fault`."""
     status = response.status_code
-    said = _said(response)
-    shown = said if len(said) <= _LONGEST_SAID else f'{said[:_LONGEST_SAID]}…'
+    said = _said(response, clean)
+    shown = shortened(said, _LONGEST_SAID)
     message = clean(
         f'Something between here and {server} answered {status} to {_request(response)}: {shown}{_logged_as(response)}'
     )
@@ -126,7 +127,7 @@ def _request(response: httpx.Response) -> str:
 
 def _logged_as(response: httpx.Response) -> str:
     request_id = response.headers.get('X-Request-ID')
-    return f' (request {request_id})' if request_id else ''
+    return f' (request {request_id})' if request_id and len(request_id) <= _LONGEST_ID else ''
 
 
 # -- Argilla's own form
@@ -135,7 +136,7 @@ def _logged_as(response: httpx.Response) -> str:
 def _own_detail(response: httpx.Response) -> Any:
     """What Argilla says is wrong; None if it is not Argilla that says so."""
     if response.status_code == 500 and response.content == b'Internal Server Error':
-        return response.text  # its last resort
+        return 'Internal Server Error'  # its last resort
     try:
         body = orjson.loads(response.content)
     except ValueError:
@@ -148,25 +149,27 @@ def _own_detail(response: httpx.Response) -> Any:
     return None
 
 
-_POSITION = re.compile(r'Record at position (\d+) is not valid because (.*)', re.DOTALL)
+_LONGEST_ID, _LONGEST_DETAIL = 100, 2000  # characters
+_POSITION = re.compile(r'Record at position (\d{1,9}) is not valid because (.*)', re.DOTALL)
 
 
-def _read_detail(detail: Any) -> tuple[str, dict[int, str]]:
+def _read_detail(detail: Any, clean: Callable[[str], str]) -> tuple[str, dict[int, str]]:
     """The server's message, and position → reason where a 422 names records.
 
     Two forms: ``{"detail": "Record at position 3 is not valid because …"}`` names the first bad record only;
     ``{"detail": {"params": {"errors": [{"loc": ["body", "items", 3, …], "msg": …}]}}}`` names all of them.
     """
     if isinstance(detail, str):
+        detail = clean(detail)
         named = _POSITION.match(detail)
         return detail, {int(named[1]): named[2]} if named else {}
     reasons: dict[int, str] = {}
     for error in _errors(detail):
         match error:
             case {'loc': ['body', 'items', int(index), *path], 'msg': message}:
-                reason = f'{".".join(map(str, path))}: {message}'
+                reason = clean(f'{".".join(map(str, path))}: {message}')
                 reasons[index] = f'{reasons[index]}; {reason}' if index in reasons else reason
-    return orjson.dumps(detail, default=str).decode()[:2000], reasons
+    return shortened(clean(orjson.dumps(detail).decode()), _LONGEST_DETAIL), reasons
 
 
 def _errors(detail: Any) -> list[Any]:
@@ -178,7 +181,7 @@ def _errors(detail: Any) -> list[Any]:
 
 # -- what others say
 
-_LONGEST_SAID = 300
+_LONGEST_SAID, _LONGEST_READ = 300, 20_000
 # Pages that say that a server is being started are short. Words of theirs that other pages have as well ('getting
 # started', 'building the future', 'starting at $5') are not among these.
 _LONGEST_NOTICE = 1_500
@@ -195,14 +198,22 @@ def _is_waking(said: str) -> bool:
     return len(said) < _LONGEST_NOTICE and _WAKING.search(said) is not None
 
 
-def _said(response: httpx.Response) -> str:
+def _said(response: httpx.Response, clean: Callable[[str], str]) -> str:
     """What a person would read, in a line. Of a redirect: where to."""
     if response.has_redirect_location:
-        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address'
-    text = response.text[:20_000]
+        place = without_user(re.split('[?#]', response.headers['Location'])[0])
+        return f'it redirects to {place}: use that address'
+    text = clean(_text(response))[:_LONGEST_READ]
     if 'html' in response.headers.get('Content-Type', '') or text.lstrip().startswith('<'):
-        text = f'a web page: {html.unescape(_NOT_SHOWN.sub(" ", text))}'
+        text = f'a web page: {clean(html.unescape(_NOT_SHOWN.sub(" ", text)))}'
     return ' '.join(text.split()) or response.reason_phrase or 'nothing'
+
+
+def _text(response: httpx.Response) -> str:
+    try:
+        return response.text
+    except Exception:  # of a codec that is none of text, which the server says it has written in
+        return response.content.decode(errors='replace')
 
 
 # -- headers
@@ -214,13 +225,9 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)
-    date = _http_date(value)
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds()) if date else None
-
-
-def _http_date(value: str | None) -> datetime | None:
     try:
-        date = parsedate_to_datetime(value) if value else None
-    except ValueError:
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+        return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, OverflowError):  # no date, or one in a year that Python does not have
         return None
-    return date.replace(tzinfo=timezone.utc) if date is not None and date.tzinfo is None else date
