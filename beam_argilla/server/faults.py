@@ -33,7 +33,10 @@ class Verdict(Enum):
     """What becomes of a request."""
 
     PASSING = 'It is tried again until the time limit, and no record is ever to blame.'
-    FAILING = 'As PASSING; but a batch that it stays with is halved, down to the record that the server fails on.'
+    FAILING = (
+        'As PASSING; but if it stays while the server is otherwise well, a batch is halved, down to the record that it '
+        'comes for.'
+    )
     ODD = 'As PASSING; but if it stays while the server is otherwise well, it is a refusal, as BLOCKED is.'
     BLOCKED = (
         'If it comes twice, it is a refusal: it costs the record that it comes for if a request without any got '
@@ -45,19 +48,21 @@ class Verdict(Enum):
     ABSENT = 'It ends the job: `DatasetNotFoundError` if it is the dataset, else `NotArgillaError`.'
 
 
-_PASSING = {408, 425, 429, *range(500, 600)} - {501, 505}
+_BUSY = {425, 429, 503}
+_FAILING = {408, *range(500, 600)} - {501, 505}
 _ANY = range(1000)
 # The first line with the status counts.
 _OF_ARGILLA: tuple[tuple[Container[int], Verdict], ...] = (
     ({401}, Verdict.UNKNOWN_KEY),
     ({403}, Verdict.FORBIDDEN),
     ({404, 405, 501, 505}, Verdict.ABSENT),
-    ({500}, Verdict.FAILING),
-    (_PASSING, Verdict.PASSING),
+    (_BUSY, Verdict.PASSING),
+    (_FAILING, Verdict.FAILING),
     (_ANY, Verdict.REFUSED),
 )
 _OF_OTHERS: tuple[tuple[Container[int], Verdict], ...] = (
-    (_PASSING, Verdict.PASSING),
+    (_BUSY - {503}, Verdict.PASSING),
+    (_FAILING, Verdict.FAILING),  # some gateways drop, or answer 502, 503 or 504 for, what one record holds
     ({*range(200, 300), 404}, Verdict.ODD),  # an outage at some gateways, a firewall's page or a wrong address
     (_ANY, Verdict.BLOCKED),
 )
@@ -72,9 +77,11 @@ def verdict(status: int | None, foreign: bool, waking: bool = False) -> Verdict:
         waking: it said that something is being started.
     """
     if status is None:
-        return Verdict.PASSING
+        return Verdict.FAILING
     found = next(v for statuses, v in (_OF_OTHERS if foreign else _OF_ARGILLA) if status in statuses)
-    return Verdict.ODD if waking and found is Verdict.BLOCKED else found
+    if waking and found is Verdict.BLOCKED:
+        return Verdict.ODD
+    return Verdict.PASSING if waking and found is Verdict.FAILING else found
 
 
 def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) -> Exception:

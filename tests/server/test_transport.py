@@ -297,6 +297,12 @@ def test_where_nothing_answers_the_limit_of_the_look_counts(url, caplog):
     assert [r for r in caplog.records if r.name.startswith('beam_argilla')] == []
 
 
+@pytest.mark.parametrize('limits', [{'limit': 0.2}, {'retry': ba.RetryPolicy(limit=0.2)}], ids=lambda x: next(iter(x)))
+def test_where_something_listens_and_says_nothing_the_limit_counts_as_well(limits):
+    with socket.create_server(('127.0.0.1', 0)) as silent, pytest.raises(ServerUnavailableError, match='ReadTimeout'):
+        look(f'http://127.0.0.1:{silent.getsockname()[1]}', timeout=60, **limits)
+
+
 def test_a_secret_is_in_no_message_of_a_gateway():
     told = pytest.raises(NotArgillaError, match=r'No \*\*\* and no \*\*\* here')
     with FakeServer(Answer(400, b'<p>No a-secret-key and no hf_token here</p>')) as server, told:
