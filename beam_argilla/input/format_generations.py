@@ -15,7 +15,7 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.generations import InputFacts
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.layouts import missing_columns, no_such_columns
+from beam_argilla.input.layouts import check_columns, columns_to_read
 from beam_argilla.input.parquet import pieces
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.input.tables import to_canonical
@@ -52,9 +52,7 @@ class FormatGenerations(Fallible):
         _check_element_type(elements.element_type)
         names = _names_of(elements)
         if names is not None:
-            missing = missing_columns(names, self.columns)
-            if missing:
-                raise InputError(no_such_columns(missing, names))
+            check_columns(names, self.columns)
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
@@ -93,6 +91,7 @@ class _Format(beam.DoFn):
 
     def __init__(self, columns: Columns):
         self._columns = columns
+        self._needed = frozenset(columns_to_read(columns))
 
     def start_bundle(self) -> None:
         self._rows: dict[Any, list[Any]] = {}
@@ -101,7 +100,7 @@ class _Format(beam.DoFn):
     def process(
         self, element: Any, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
-        table = as_table(element)
+        table = as_table(element, self._needed)
         if isinstance(table, pa.Table):
             for piece in pieces(table):
                 formatted = to_canonical(piece, self._columns)
@@ -109,11 +108,13 @@ class _Format(beam.DoFn):
                 if formatted.table.num_rows:
                     yield formatted.table
             return
-        buffered = self._rows.setdefault(window, [])
-        buffered += [element] if table is None else table
+        if table is not None:
+            check_columns(list(table[0]), self._columns)
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
-        if len(buffered) >= MAX_ROWS:
-            yield from self._flush(window)
+        for row in [element] if table is None else table:
+            self._rows.setdefault(window, []).append(row)
+            if len(self._rows[window]) >= MAX_ROWS:
+                yield from self._flush(window)
 
     def finish_bundle(self) -> Iterator[Any]:
         for window in list(self._rows):

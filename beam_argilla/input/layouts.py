@@ -6,7 +6,7 @@ the generation column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -59,9 +59,7 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
         InputError: a column that must be there is not, or is there twice.
     """
     available = schema.names
-    missing = missing_columns(available, columns)
-    if missing:
-        raise InputError(no_such_columns(missing, available))
+    check_columns(available, columns)
     generation = next(name for name in generation_names(columns) if name in available)
     names = {'instruction': columns.instruction, 'generation': generation}
     wide = is_wide(schema, names)
@@ -70,10 +68,15 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
         name = named if named is not None else _usual(schema, role, wide)
         if name is not None:
             names[role] = name
-    twice = next((name for name in (*names.values(), *columns.metadata) if available.count(name) > 1), None)
+    check_once(available, (*names.values(), *columns.metadata))
+    return names
+
+
+def check_once(available: Sequence[str], needed: Iterable[str]) -> None:
+    """Raises InputError if a column that is needed is there twice."""
+    twice = next((name for name in needed if available.count(name) > 1), None)
     if twice is not None:
         raise InputError(f'The input has {available.count(twice)} columns called {twice!r}: give each its own name.')
-    return names
 
 
 def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
@@ -87,7 +90,14 @@ def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
     return of_long if of_long in schema.names and is_list(column_type(schema, of_long)) else None
 
 
-def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:
+def check_columns(available: Sequence[str], columns: Columns) -> None:
+    """Raises InputError if a column that must be there is not."""
+    missing = _missing_columns(available, columns)
+    if missing:
+        raise InputError(no_such_columns(missing, available))
+
+
+def _missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:
     """(role, name) of each column that must be there and is not: those that were named, and those of the texts."""
     generation = generation_names(columns)
     needed = [('instruction', columns.instruction)]

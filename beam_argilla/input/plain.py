@@ -59,8 +59,6 @@ def _plain(array: pa.Array) -> pa.Array:
         return array.cast(TEXT)
     if types.is_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
-    if types.is_float16(kind):
-        return array.cast(pa.float32())
     if _is_any_list(kind):
         return list_of(array, _plain(pc.list_flatten(array)))
     return array
@@ -71,6 +69,8 @@ def _of_extension(array: pa.ExtensionArray) -> pa.Array:
     storage = array.storage
     if name == 'arrow.uuid':
         return pa.array([None if b is None else str(uuid.UUID(bytes=b)) for b in storage.to_pylist()], TEXT)
+    if name.startswith('pandas.'):  # periods and intervals, which it stores as numbers
+        return pa.array([str(v) if v == v else None for v in array.to_pandas()], TEXT)
     return storage.cast(pa.bool_()) if name == 'arrow.bool8' else _plain(storage)
 
 
