@@ -8,6 +8,7 @@ import random
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 from apache_beam.transforms.error_handling import ErrorHandler
@@ -183,6 +184,26 @@ def test_groups_that_are_whole_need_no_shuffle_but_must_be_whole():
     with pytest.raises(InputError, match='shuffle=True'), pipeline() as p:
         long = to_canonical(pa.Table.from_pylist(rows(1)), COLUMNS).table
         _ = p | beam.Create([long]) | ba.GroupGenerations(shuffle=False)
+
+
+@pytest.mark.parametrize('as_rows', [True, False])
+def test_rows_of_one_id_are_two_whichever_of_their_items_were_refused(as_rows):
+    elements = [
+        {'instruction': 'a', 'generations': ['x', 'y']}, {'instruction': 'a', 'generations': [None, 'z']},
+        {'instruction': 'b', 'generations': ['x', None]}, {'instruction': 'b', 'generations': [None, 'z']},
+        {'instruction': 'c', 'generations': [None, 'x', None, 'y']},  # one row, with gaps
+        {'instruction': 'd', 'generations': ['x']}, {'instruction': 'd', 'generations': [None]},  # of which one is left
+    ]  # fmt: skip
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, json.loads(f.data)['rows'][0]['instruction']))) as handler:
+        created = p | beam.Create(elements if as_rows else [pa.Table.from_pylist(elements)])
+        tables = created | ba.FormatGenerations().with_error_handler(handler)
+        groups = tables | ba.GroupGenerations(shuffle=False).with_error_handler(handler)
+    nulls = [('NullGeneration', i) for i in 'abbccd']
+    assert_that(handler.output(), equal_to([*nulls, ('RepeatedId', 'a'), ('RepeatedId', 'b')]), 'refused')
+    left = groups | beam.FlatMap(lambda t: [(r['instruction'], r['generation']) for r in t.to_pylist()])
+    assert_that(left, equal_to([('c', 'x'), ('c', 'y'), ('d', 'x')]), 'left')
+    p.run().wait_until_finish()
 
 
 def test_without_an_error_handler_a_refusal_fails_the_pipeline_with_its_reason():
