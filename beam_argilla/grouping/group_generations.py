@@ -42,7 +42,8 @@ class GroupGenerations(Fallible):
     Input: PCollection of canonical tables (of `ReadGenerations` or `FormatGenerations`), bounded or windowed.
     Output: PCollection of canonical tables in which every group is whole, its rows adjacent and in an order that
     depends on the data alone: by `position` if there is one, then (model_name, generation). Exact duplicates of
-    (model_name, generation) are merged; a duplicate that carries another rating or rationale is refused.
+    (model_name, generation) are merged, with the metadata of each; a duplicate that carries another rating, rationale
+    or agent is refused.
 
     What the policies refuse goes to the error handler of `with_error_handler`; without one the pipeline fails.
 

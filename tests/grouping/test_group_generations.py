@@ -19,7 +19,7 @@ import beam_argilla as ba
 from beam_argilla.coding import from_ipc, to_ipc
 from beam_argilla.errors import InputError, RefusedError
 from beam_argilla.grouping import shuffle
-from beam_argilla.grouping.arrange import arrange
+from beam_argilla.grouping.arrange import arrange, merge
 from beam_argilla.input.tables import to_canonical
 from tests.samples import COLUMNS, canonical, pipeline, rows
 
@@ -81,6 +81,39 @@ def test_exact_duplicates_are_merged_and_counted_and_other_ones_refused():
     (failed,) = arranged.failed
     assert failed.error == 'DuplicateGeneration'
     assert json.loads(failed.data)['rows'][0]['rating'] == '5'
+
+
+@pytest.mark.parametrize('limit', [1, 1 << 30])
+def test_merged_duplicates_keep_the_metadata_of_each_whatever_comes_first(limit):
+    first = {**rows(1)[0], 'tag': ['b', 'x'], 'n': 1}
+    twins = [{**first, 'tag': t, 'n': n} for t, n in ((['a'], 1), (None, 2), ([], None), (['x', 'b'], 1), ('c', 1))]
+    unrated = {**first, 'rating': None, 'rationale': None, 'tag': ['unrated']}
+    rerated = {**first, 'rating': 5, 'tag': ['of a row that is refused']}
+    other, none = {**rows(1)[1], 'tag': 'other', 'n': 3}, {**rows(1)[2], 'tag': None, 'n': None}
+    elements = [first, *twins, unrated, rerated, other, none, none]
+    columns = ba.Columns(instruction_id='instruction_id', metadata=['tag', 'n'])
+    for seed in range(5):
+        random.Random(seed).shuffle(elements)
+        slices = [to_canonical(pa.table(pa.Table.from_pylist([e]).to_pydict()), columns).table for e in elements]
+        outputs = list(merge(slices, ba.Policies(max_generations=9), limit))
+        (table,) = (output.table for output in outputs if output.table.num_rows)
+        assert table.column('metadata.tag').to_pylist() == [['a', 'b', 'c', 'unrated', 'x'], ['other'], None]
+        assert table.column('metadata.n').to_pylist() == [['1', '2'], ['3'], None]
+        assert sum(output.counts.get('duplicate_generations', 0) for output in outputs) == 7
+        (failed,) = [f for output in outputs for f in output.failed]
+        assert json.loads(failed.data)['rows'][0]['metadata.tag'] == ['of a row that is refused']
+
+
+def test_a_second_judge_is_not_dropped_silently():
+    columns = ba.Columns(instruction_id='instruction_id', agent='judge')
+    elements = [{**rows(1)[0], 'judge': judge} for judge in ('a', 'a', 'b', None)]
+    unjudged = {**rows(1)[0], 'judge': 'c', 'rating': None, 'rationale': None}
+    arranged = arrange(canonical([*elements, unjudged], columns), ba.Policies())
+    assert arranged.table.column('agent').to_pylist() == ['a']
+    (failed,) = arranged.failed
+    assert json.loads(failed.data)['rows'][0]['agent'] == 'b'
+    assert 'agents' in failed.message
+    assert arranged.counts['duplicate_generations'] == 3
 
 
 def test_two_instruction_texts_of_one_id():
