@@ -14,6 +14,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
 from beam_argilla.errors import InputError
+from beam_argilla.input import schemas
 from beam_argilla.input.matching import matching_files, patterns_of
 from tests.samples import pipeline
 
@@ -167,3 +168,18 @@ def test_what_differs_between_files_and_what_seems_forgotten_is_logged_once(tmp_
             groups | beam.FlatMap(lambda t: [(r['instruction_id'], r['generation']) for r in t.to_pylist()]),
             equal_to([('1', 'a'), ('1', 'b'), ('1', 'c')]),
         )
+
+
+def test_where_not_all_files_were_looked_at_one_of_the_others_may_be_long(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(schemas, 'MOST_FOOTERS', 2)
+    for name in ('a', 'c'):
+        put(tmp_path / f'{name}.parquet', {'instruction': [name], 'generations': [['x', 'y']]})
+    put(tmp_path / 'b.parquet', {'instruction': ['a'], 'generation': ['z']})
+    with caplog.at_level(logging.WARNING, 'beam_argilla'):
+        read = ba.ReadGenerations(tmp_path)
+    (warning,) = caplog.messages
+    assert warning.startswith('2 of 3 files were looked at')
+    with pipeline() as p:
+        groups = p | read | ba.GroupGenerations() | beam.FlatMap(lambda t: t.to_pylist())
+        texts = groups | beam.Map(lambda r: (r['instruction'], r['generation']))
+        assert_that(texts, equal_to([(i, g) for i, g in ('ax', 'ay', 'az', 'cx', 'cy')]))
