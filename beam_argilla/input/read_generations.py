@@ -37,8 +37,8 @@ class ReadGenerations(Fallible):
 
     Args:
         patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
-            several stand for is read once. Folders on the way that are called ``column=value`` are columns. Brackets
-            are taken as they stand where such a file or folder is there.
+            several lead to is read once. Folders on the way that are called ``column=value`` are columns. Brackets
+            (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is there.
         columns: what the input calls its columns.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.

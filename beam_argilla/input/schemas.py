@@ -23,6 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 # Of an object store, a footer takes 50 to 100 ms, and 32 at a time are no burden to it: 2,000 are looked at in seconds.
 MOST_FOOTERS = 2_000
 _AT_A_TIME = 32
+_HAVE_NAN = ('FLOAT', 'DOUBLE', 'FIXED_LEN_BYTE_ARRAY')  # which is no value either; the last holds half floats
 _SHOWN = 5  # names in a message
 _RESEMBLING = {
     'rating': re.compile(r'rating|score|stars|grade|reward', re.IGNORECASE),
@@ -114,7 +115,7 @@ def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
     if chunks and all(c.statistics and c.statistics.has_null_count for c in chunks):
         if all(c.statistics.null_count == c.num_values for c in chunks):
             return True
-        if not any(c.physical_type in ('FLOAT', 'DOUBLE') for c in chunks):  # in which NaN is no value either
+        if not any(c.physical_type in _HAVE_NAN for c in chunks):
             return False
     return bool(chunks) and all(says_nothing(plain(batch.column(0))) for batch in parquet.iter_batches(columns=[name]))
 
