@@ -38,6 +38,20 @@ def generation_names(columns: Columns) -> tuple[str, ...]:
     return (columns.generation,) if columns.generation is not None else USUAL['generation']
 
 
+_IN_PATH = b'beam_argilla.in_path'
+
+
+def path_field(name: str) -> pa.Field:
+    """The field of a column that the file has not, but its path (see `columns_in_path`)."""
+    return pa.field(name, pa.string(), metadata={_IN_PATH: b''})
+
+
+def _first(schema: pa.Schema, names: Sequence[str]) -> str | None:
+    """The first of the names that the file has a column of, else the first that its path has."""
+    own = [f.name for f in schema if _IN_PATH not in (f.metadata or {})]
+    return next((name for has in (own, schema.names) for name in names if name in has), None)
+
+
 def column_type(schema: pa.Schema, name: str) -> pa.DataType:
     """The type of the (first) column of that name; Arrow's own look-up finds none where there are several."""
     return schema.field(schema.names.index(name)).type
@@ -60,8 +74,7 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
     """
     available = schema.names
     check_columns(available, columns)
-    generation = next(name for name in generation_names(columns) if name in available)
-    names = {'instruction': columns.instruction, 'generation': generation}
+    names = {'instruction': columns.instruction, 'generation': str(_first(schema, generation_names(columns)))}
     wide = is_wide(schema, names)
     for role in _OPTIONAL:
         named = getattr(columns, role)
@@ -84,10 +97,9 @@ def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
         return None
     of_long, of_wide = USUAL[role]
     if not wide:
-        return of_long if of_long in schema.names else None
-    if of_wide in schema.names:
-        return of_wide
-    return of_long if of_long in schema.names and is_list(column_type(schema, of_long)) else None
+        return _first(schema, [of_long])
+    listed = of_long in schema.names and is_list(column_type(schema, of_long))
+    return _first(schema, [of_wide, of_long] if listed else [of_wide])
 
 
 def check_columns(available: Sequence[str], columns: Columns) -> None:

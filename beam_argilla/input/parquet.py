@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import BeamIOError
 
 from beam_argilla.errors import InputError
 from beam_argilla.files import open_file
+from beam_argilla.input.layouts import path_field
 from beam_argilla.input.matching import columns_in_path
 
 # Uncompressed bytes that one worker reads in one go, and that one table holds. A footer read per 64 MB does not
@@ -36,7 +37,7 @@ def schema_of(parquet: pq.ParquetFile, path: str) -> pa.Schema:
     schema = parquet.schema_arrow
     for name in columns_in_path(path):
         if name not in schema.names:
-            schema = schema.append(pa.field(name, pa.string()))
+            schema = schema.append(path_field(name))
     return schema
 
 
@@ -63,7 +64,8 @@ def batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator
                 raise InputError(f'{path} cannot be read as Parquet (row groups {first} to {end - 1}): {e}') from e
             table = pa.Table.from_batches([batch])
             for name, value in in_path.items():
-                table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
+                field = path_field(name)
+                table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
             yield table
 
 

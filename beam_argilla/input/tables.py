@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, rows
+from beam_argilla.generations import METADATA, METADATA_PREFIX, SCHEMA, TEXT, as_grouped, repeated_values, rows
 from beam_argilla.input.layouts import PER_GENERATION, is_wide, misfit, resolve
 from beam_argilla.input.plain import is_list, list_of, plain
 from beam_argilla.input.values import (
@@ -123,7 +123,9 @@ def from_cells(
         problems, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
     )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
-    return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
+    made_of = np.unique(exploded.parents[~refused])  # rows of which something is left
+    repeated = repeated_values(out['instruction_id'].take(pa.array(made_of)))
+    return Formatted(as_grouped(whole, repeated), [*failed, *more])
 
 
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
@@ -134,13 +136,19 @@ def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequenc
 
 
 def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
-    """The instruction id of each row as it was read; null where there is none."""
-    if columns.instruction_id is None:
-        return sha256(as_text(plain(table.column(columns.instruction))).values)
-    ids, problems = as_id(plain(table.column(columns.instruction_id)))
-    for problem in problems:
-        ids = pc.if_else(pa.array(problem.mask), pa.scalar(None, TEXT), ids)
-    return ids
+    """The instruction id of each row as it was read; null where there is none that could be used.
+
+    Raises:
+        InputError: there is no (one) column that says so.
+    """
+    name = columns.instruction_id or columns.instruction
+    if table.column_names.count(name) != 1:
+        raise InputError(f'The input has {table.column_names.count(name)} columns called {name!r}.')
+    meaning = as_text if columns.instruction_id is None else as_id
+    texts, problems = meaning(plain(table.column(name)))
+    unusable = np.logical_or.reduce([is_blank(texts), *(problem.mask for problem in problems)])
+    texts = pc.if_else(pa.array(unusable), pa.scalar(None, TEXT), texts)
+    return sha256(texts) if columns.instruction_id is None else texts
 
 
 def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
