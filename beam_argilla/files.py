@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -28,6 +29,11 @@ def is_local(path: str) -> bool:
         extra = _EXTRAS.get(scheme)
         hint = f": pip install 'apache-beam[{extra}]' brings it" if extra else ''
         raise InputError(f'{path}: no file system for {scheme}:// is installed{hint}.') from e
+
+
+def identity(path: str) -> str:
+    """The same for every way to write the path of a file of this machine; of others, the path."""
+    return os.path.realpath(path) if is_local(path) else path
 
 
 def open_file(path: str) -> Any:
