@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
 from beam_argilla.input.layouts import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
+from beam_argilla.input.repairable import Unusable, marked
 from beam_argilla.input.tables import MEANING, Formatted, from_cells
 from beam_argilla.input.values import (
     LONE_SURROGATE,
@@ -72,10 +74,11 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table]
             cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
         except _Unusable as e:
             error, message = e.args
-            failed.append(failed_rows([row], 'format', error, message, key='input'))
+            given = _as_given(row, candidates, columns.metadata)
+            failed.append(failed_rows([given], 'format', error, message, key='input'))
         else:
             layouts.setdefault(wide, []).append((row, cells))
-    formatted = [_formatted(rows, candidates, wide) for wide, rows in layouts.items()]
+    formatted = [_formatted(rows, candidates, columns.metadata, wide) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
 
@@ -199,6 +202,29 @@ def _metadata_text(name: str, value: Any) -> str | None:
     return _only(text_of(value), 'metadata', name)
 
 
+def _as_given(row: Row, candidates: Candidates, metadata: Sequence[str]) -> dict[str, Any]:
+    """The row in what JSON can hold, and means the same when it is read again."""
+    readers: dict[str, Callable[[Any], Any]] = {name: partial(_metadata_text, name) for name in metadata}
+    readers |= {name: partial(_cell, role, name) for role, names in candidates.items() for name in names}
+    return {name: _repairable(readers[name], value) if name in readers else value for name, value in row.items()}
+
+
+def _repairable(read: Callable[[Any], Any], value: Any, items_too: bool = True) -> Any:
+    if is_missing(value):
+        return None
+    if isinstance(value, Unusable):
+        return marked(value.shown)
+    if type(value) in (bool, int, float) and -(2**63) <= value < 2**63:  # JSON's own
+        return value
+    items = as_list(value) if items_too else None
+    if items is not None:
+        return [_repairable(read, item, items_too=False) for item in items]
+    try:
+        return _encodable(value) if type(value) is str else read(value)
+    except _Unusable:
+        return marked(str(value) if isinstance(value, float) else value)
+
+
 def _only(meaning: Meaning, role: str, name: str) -> Any:
     """What the one cell means."""
     if meaning.problems:
@@ -221,13 +247,15 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, wide: bool) -> Formatted:
+def _formatted(
+    rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, metadata: Sequence[str], wide: bool
+) -> Formatted:
     """Rows of one layout."""
     first = rows[0][0]
     roles = list(dict.fromkeys(role for _, cells in rows for role in cells))
     arrays = {role: pa.array([cells.get(role) for _, cells in rows], _type(role, wide)) for role in roles}
     names = {role: _name(role, first, candidates[role], wide) or role for role in roles if role in MEANING}
-    return from_cells(arrays, names, lambda indexes: [rows[i][0] for i in indexes])
+    return from_cells(arrays, names, lambda indexes: [_as_given(rows[i][0], candidates, metadata) for i in indexes])
 
 
 def _type(role: str, wide: bool) -> pa.DataType:

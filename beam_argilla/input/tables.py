@@ -18,6 +18,7 @@ from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import METADATA, METADATA_PREFIX, SCHEMA, TEXT, as_grouped, repeated_values, rows
 from beam_argilla.input.layouts import PER_GENERATION, is_wide, misfit, resolve
 from beam_argilla.input.plain import is_list, list_of, plain
+from beam_argilla.input.repairable import repairable
 from beam_argilla.input.values import (
     Meaning,
     Problem,
@@ -54,7 +55,7 @@ MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
 }
 
 
-# Indexes → those rows as the user gave them, for refusals.
+# Indexes → those rows as the user gave them, in what JSON can hold, for refusals.
 AsGiven = Callable[[np.ndarray], Sequence[Any]]
 
 
@@ -79,12 +80,7 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     names = resolve(table.schema, columns)
     cells = _cells(table, names)
     cells |= {METADATA_PREFIX + name: plain(table.column(name)) for name in columns.metadata}
-    used = table.select(_indexes(table, [*names.values(), *columns.metadata]))
-
-    def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
-        return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
-
-    return from_cells(cells, names, as_given, origin)
+    return from_cells(cells, names, _as_given({**cells}, names), origin)
 
 
 def from_cells(
@@ -128,13 +124,6 @@ def from_cells(
     return Formatted(as_grouped(whole, repeated), [*failed, *more])
 
 
-def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
-    """A canonical table of the rows of a FailedRecord."""
-    # The very schema of tables that were read: they meet in one partition.
-    schema = pa.schema([*SCHEMA, *(pa.field(METADATA_PREFIX + name, METADATA) for name in metadata)])
-    return pa.Table.from_pylist(list(elements), schema)
-
-
 def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
     """The instruction id of each row as it was read; null where there is none that could be used.
 
@@ -167,9 +156,21 @@ def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
     return cells
 
 
-def _indexes(table: pa.Table, names: Sequence[str]) -> list[int]:
-    """Of columns by name, where others may have one name."""
-    return [table.column_names.index(name) for name in dict.fromkeys(names)]
+def _as_given(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> AsGiven:
+    """The rows of a table, with the columns that are used."""
+    roles: dict[str, list[str]] = {}  # of each column
+    for role in cells:
+        roles.setdefault(names.get(role) or role.removeprefix(METADATA_PREFIX), []).append(role)
+
+    def as_given(indexes: np.ndarray) -> list[Any]:
+        columns = []
+        for played in roles.values():
+            # Slices: Arrow cannot take from all types.
+            chosen = pa.concat_arrays([cells[played[0]].slice(index, 1) for index in indexes])
+            columns.append(repairable(chosen, [MEANING[role] for role in played if role in MEANING]))
+        return [dict(zip(roles, values, strict=True)) for values in zip(*columns, strict=True)]
+
+    return as_given
 
 
 def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[dict[str, pa.Array], list[Problem]]:
