@@ -250,7 +250,7 @@ def test_beam_rows_and_named_tuples_are_rows_too():
 
 @pytest.mark.parametrize(
     'mistake',
-    [{'metadata': 'topic'}, {'metadata': ['a', 'a']}, {'instruction': 'text', 'generation': 'text'}],
+    [{'metadata': 'topic'}, {'instruction': 'text', 'generation': 'text'}],
 )
 def test_columns_that_make_no_sense(mistake):
     with pytest.raises(ValueError, match='Columns'):
