@@ -47,9 +47,11 @@ def path_field(name: str) -> pa.Field:
 
 
 def _first(schema: pa.Schema, names: Sequence[str]) -> str | None:
-    """The first of the names that the file has a column of, else the first that its path has."""
-    own = [f.name for f in schema if _IN_PATH not in (f.metadata or {})]
-    return next((name for has in (own, schema.names) for name in names if name in has), None)
+    """The first of the names that the file has a column of, else the first that its path has; one of nulls last."""
+    own = [f for f in schema if _IN_PATH not in (f.metadata or {})]
+    say_something = [f.name for f in own if not pa.types.is_null(f.type)]
+    places = (say_something, [f.name for f in own], schema.names)
+    return next((name for has in places for name in names if name in has), None)
 
 
 def column_type(schema: pa.Schema, name: str) -> pa.DataType:

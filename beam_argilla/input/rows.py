@@ -100,7 +100,10 @@ def not_rows(kind: type) -> str:
 
 
 def _is_wide(row: Row, candidates: Candidates) -> bool:
-    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
+    """Whether its generations are a list; without any, whether it has other lists where wide rows have them."""
+    generation = next((row[name] for name in candidates['generation'] if not _is_absent(row, name)), None)
+    if generation is not None:
+        return type(generation) not in _ONE_VALUE and as_list(generation) is not None
     return any(
         as_list(row[name]) is not None
         for role in PER_GENERATION
