@@ -134,6 +134,12 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content, message):
         look('https://localhost:9', ca_file=path)
 
 
+def test_plain_http_to_a_server_that_speaks_tls_is_told(over_tls):
+    _, url, _ = over_tls()
+    with pytest.raises(ServerUnavailableError, match='address begins with https://'):
+        look(url.replace('https:', 'http:'), limit=0.5)
+
+
 def test_tls_to_a_server_that_speaks_plain_http_is_told_at_once(argilla_server):
     with pytest.raises(NotArgillaError, match='http:// instead of https://'):
         look(argilla_server.api_url.replace('http:', 'https:'))
