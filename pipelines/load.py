@@ -190,6 +190,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     result.wait_until_finish()
     counts = ba.counters(result)
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    if not (counts.get('rows_read') or counts.get('read_again')):
+        print('There was nothing to read: the input has no rows. Is it the right one?')
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')

@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 def add_input(group: Group) -> None:
     """Which files, and what their columns are called."""
-    group.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help='Parquet files; repeatable')
+    group.add_argument(
+        '--input',
+        action='extend',
+        nargs='+',
+        metavar='PATTERN',
+        help='Parquet files, folders of them or patterns, on any Beam file system; repeatable',
+    )
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
@@ -186,9 +192,15 @@ def add_server(group: Group) -> None:
         '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
     )
     group.add_argument(
-        '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
+        '--header',
+        action='append',
+        default=[],
+        metavar='NAME=ENV',
+        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER; repeatable',
     )
-    group.add_argument('--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts')
+    group.add_argument(
+        '--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts (https)'
+    )
     group.add_argument(
         '--retry_seconds',
         type=positive,
@@ -256,7 +268,7 @@ def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
 
 def add_program(group: Group) -> None:
     """What is of the program itself."""
-    group.add_argument('--debug', action='store_true', help='show all that Beam, the engine and the workers say')
+    group.add_argument('--debug', action='store_true', help='show all that Beam and workers say, stack traces included')
     group.add_argument('--version', action='version', version=f'beam_argilla {ba.__version__}')
 
 
