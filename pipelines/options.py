@@ -274,10 +274,9 @@ def add_program(group: Group) -> None:
 
 def positive(value: str) -> int:
     """A whole number from 1 on."""
-    number = whole(value)
-    if number < 1:
+    if not value.isascii() or not value.isdigit() or whole(value) < 1:
         raise argparse.ArgumentTypeError(f'{value}: give a whole number, at least 1')
-    return number
+    return whole(value)
 
 
 def whole(value: str) -> int:
