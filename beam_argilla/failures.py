@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
 import orjson
@@ -52,12 +52,19 @@ def to_json(value: Any) -> str:
     """
     option = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     try:
-        return orjson.dumps(value, default=_text, option=option).decode()
-    except TypeError:
-        return orjson.dumps(_printable(value), default=_text, option=option).decode()
+        return orjson.dumps(value, default=_default, option=option).decode()
+    except Exception:  # of whatever a user put there
+        return orjson.dumps(_printable(value)).decode()
 
 
 _DEEPEST = 50
+
+
+def _default(value: Any) -> Any:
+    """What orjson does not know."""
+    if isinstance(value, Set):
+        return list(value)
+    return None if type(value).__name__ in ('NAType', 'NaTType') else _text(value)  # pandas' null
 
 
 def _text(value: Any) -> str:
@@ -66,21 +73,27 @@ def _text(value: Any) -> str:
     try:
         return str(value).encode('utf-8', 'backslashreplace').decode()
     except Exception:  # of whatever a user put there
-        return f'a {type(value).__name__} that cannot be shown'
+        return f'a {_text(type(value).__name__)} that cannot be shown'
 
 
-def _printable(value: Any, depth: int = 0) -> Any:
-    if isinstance(value, str):
-        return value.encode('utf-8', 'backslashreplace').decode()
-    if isinstance(value, (Mapping, list, tuple)):
-        if depth == _DEEPEST:
-            return '...'
+def _printable(value: Any, within: tuple[int, ...] = ()) -> Any:
+    """The same of what orjson writes for certain; `within` are the ids of what holds it."""
+    if value is None or type(value) in (bool, float):
+        return value
+    if type(value) is int:  # of more than orjson's 64 bits; str has a limit on its length
+        return value if -(2**63) <= value < 2**64 else str(value) if value.bit_length() < 10_000 else hex(value)
+    if not isinstance(value, (Mapping, list, tuple, Set)):
+        default = _default(value)
+        return default if default is None else _text(default)
+    if id(value) in within or len(within) == _DEEPEST:
+        return '...'
+    inside = (*within, id(value))
+    try:
         if isinstance(value, Mapping):
-            return {_printable(str(k)): _printable(v, depth + 1) for k, v in value.items()}
-        return [_printable(v, depth + 1) for v in value]
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:  # orjson's range
-        return hex(value)  # which, unlike str, has no limit on its length
-    return value
+            return {_text(k): _printable(v, inside) for k, v in value.items()}
+        return [_printable(v, inside) for v in value]
+    except Exception:  # such as a mapping that has no items
+        return _text(value)
 
 
 def failed_rows(

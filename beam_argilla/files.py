@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,11 @@ from apache_beam.io.localfilesystem import LocalFileSystem
 def is_local(path: str) -> bool:
     """Whether the path is one of this machine's own file system."""
     return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+
+
+def identity(path: str) -> str:
+    """The same for every way to write the path of a file of this machine; of others, the path."""
+    return os.path.realpath(path) if is_local(path) else path
 
 
 def open_file(path: str) -> Any:

@@ -97,10 +97,11 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     task = options.task_of(args, types)
     look(task.settings())
     retry = None
-    if args.retry_failed:
+    if args.retry_failed is not None:
         whole = read is not None or args.task == 'text_generation'
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
-    write_failed = ba.WriteFailed(args.failed) if args.failed else None
+    # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
+    write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
     job = Job(args, read, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
@@ -110,7 +111,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
     """Applies the whole job to the pipeline."""
     args, task = job.args, job.task
     # Without a handler, the first refusal ends the job.
-    handler = CollectingErrorHandler() if args.failed or args.dry_run else None
+    handler = CollectingErrorHandler() if args.failed is not None or args.dry_run else None
     tables, records = [], []
     if job.retry is not None:
         again = p | 'Retry' >> job.retry.with_error_handler(handler)
@@ -186,4 +187,4 @@ def run(job: Job, p: beam.Pipeline) -> int:
             args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
         )
         print(f'The dataset: {found.url if found else "gone"}')
-    return 1 if refused and not args.failed else 0
+    return 1 if refused and args.failed is None else 0

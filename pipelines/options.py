@@ -290,6 +290,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     _check_unknown(parser, beam_args)
     if not args.dataset:
         raise ValueError('--dataset is missing: which dataset shall the records go to?')
+    for name in ('failed', 'retry_failed'):
+        if getattr(args, name) == '':
+            raise ValueError(f'--{name} is empty: name a prefix of files or a folder')
     if not args.input and not args.retry_failed:
         raise ValueError('--input is missing: which Parquet files?')
     check_names(args.dataset, args.workspace, True, args.create_workspace)

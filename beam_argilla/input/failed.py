@@ -17,7 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
-from beam_argilla.failed_files import SUFFIX, files_dealt_with, files_to_read
+from beam_argilla.failed_files import SUFFIX, files_to_read
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.files import is_local
 from beam_argilla.input.layouts import generation_names
@@ -60,7 +60,6 @@ class ReadFailed(Fallible):
     def __init__(self, place: str, columns: Columns, groups_are_whole: bool, shuffle: bool = False):
         super().__init__()
         self.files = files_to_read(place)
-        self.files_dealt_with = files_dealt_with(place)  # at the end of the job
         if not self.files:
             raise InputError(
                 f'No file matches {place!r}: name a {SUFFIX} file, or the prefix or folder that was given to --failed.'

@@ -59,8 +59,6 @@ def _plain(array: pa.Array) -> pa.Array:
         return array.cast(TEXT)
     if types.is_binary(kind) or types.is_binary_view(kind) or types.is_fixed_size_binary(kind):
         return array.cast(pa.large_binary())
-    if types.is_float16(kind):
-        return array.cast(pa.float32())
     if _is_any_list(kind):
         return list_of(array, _plain(pc.list_flatten(array)))
     return array

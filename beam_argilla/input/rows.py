@@ -13,7 +13,17 @@ from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
 from beam_argilla.input.layouts import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
 from beam_argilla.input.tables import MEANING, Formatted, from_cells
-from beam_argilla.input.values import Meaning, as_list, as_mapping, as_text, cell, common_text, is_missing, json_text
+from beam_argilla.input.values import (
+    LONE_SURROGATE,
+    Meaning,
+    as_list,
+    as_mapping,
+    cell,
+    common_text,
+    is_missing,
+    json_text,
+    text_of,
+)
 
 Row = Mapping[str, Any]
 Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
@@ -34,7 +44,6 @@ _ERRORS = {
     'rating': 'NotARating',
     'position': 'NotAPosition',
 }
-_NOT_UTF8 = 'A text has a lone surrogate (half of a character), which UTF-8 cannot carry: repair the text'
 
 
 class _Unusable(Exception):
@@ -160,13 +169,15 @@ def _cell(role: str, name: str, value: Any) -> Any:
         raise _wrong(role, name, value)
     mapping = as_mapping(value)
     if mapping is not None and can_mean(role, pa.struct([])):
-        return json_text(mapping)
+        return _only(json_text(mapping, exactly=role == 'instruction_id'), role, name)
     if mapping is not None or as_list(value) is not None:
         raise _wrong(role, name, value)
     try:
         array = cell(value)
     except TypeError:
         raise _wrong(role, name, value) from None
+    except UnicodeEncodeError:
+        raise _Unusable('NotUtf8', LONE_SURROGATE) from None
     if not can_mean(role, array.type):
         raise _wrong(role, name, value)
     return _only(MEANING[role](array), role, name)
@@ -185,20 +196,13 @@ def _metadata_text(name: str, value: Any) -> str | None:
         return _encodable(text)
     if is_missing(value):
         return None
-    nested = as_mapping(value) or as_list(value)
-    if nested is not None:
-        return json_text(nested)
-    try:
-        meaning = as_text(cell(value))
-    except TypeError as e:
-        raise _Unusable('NotText', f'Column {name!r} holds {e}, which has no text') from None
-    return _only(meaning, 'metadata', name)
+    return _only(text_of(value), 'metadata', name)
 
 
 def _only(meaning: Meaning, role: str, name: str) -> Any:
     """What the one cell means."""
     if meaning.problems:
-        problem = meaning.problems[0].about(role, name)
+        problem = meaning.problems[0].about(role.replace('_', ' '), name)
         raise _Unusable(problem.error, problem.message)
     return _encodable(meaning.values[0].as_py())
 
@@ -213,7 +217,7 @@ def _encodable(value: Any) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise _Unusable('NotUtf8', _NOT_UTF8) from None
+            raise _Unusable('NotUtf8', LONE_SURROGATE) from None
     return value
 
 

@@ -30,7 +30,7 @@ from beam_argilla.input.parquet import batches
 from beam_argilla.input.plain import is_list, plain
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import to_canonical
-from beam_argilla.input.values import as_text, common_text
+from beam_argilla.input.values import as_text, cell, common_text, is_missing
 
 U = uuid.UUID(int=5)
 
@@ -154,12 +154,128 @@ def test_equal_values_mean_the_same_in_a_role_and_what_means_nothing_costs_its_r
     ]
 
 
-def test_two_ids_that_a_float_cannot_tell_apart_are_not_merged_in_silence():
-    ids = pa.array([2.0**53 + 2, 2.0**53, None])
-    table = pa.table({'instruction': ['p', 'q', 'r'], 'generation': ['a', 'b', 'c'], 'k': ids})
+def _ids(k: Any) -> tuple[list[str], list[str]]:
+    """The ids of a column, or of Python objects, and the errors of what is refused."""
+    columns = ba.Columns(instruction_id='k')
+    if isinstance(k, pa.Array):
+        texts = {'instruction': ['p'] * len(k), 'generation': ['a'] * len(k)}
+        table, failed = to_canonical(pa.table({**texts, 'k': k}), columns)
+        return table.column('instruction_id').to_pylist(), [f.error for f in failed]
+    tables, failed = from_rows([{'instruction': 'p', 'generation': 'a', 'k': value} for value in k], columns)
+    return [i for t in tables for i in t.column('instruction_id').to_pylist()], [f.error for f in failed]
+
+
+@pytest.mark.parametrize(('kind', 'first'), [('float16', 2**11), ('float32', 2**24), ('float64', 2**53)])
+def test_two_ids_that_a_float_cannot_tell_apart_are_not_merged_in_silence(kind, first):
+    """The last whole number before one is skipped may stand for the one that is."""
+    values = np.array([first, -first, 2 * first, first - 1], kind)
+    text = str(first - 1)
+    assert _ids(pa.array(values)) == _ids(values) == ([text], ['NotAnId'] * 3)
+    nested = pa.StructArray.from_arrays([pa.array([[v] for v in values], pa.list_(pa.array(values).type))], ['p'])
+    in_struct = (['{"p":[%s]}' % text], ['NotAnId'] * 3)  # noqa: UP031
+    assert _ids(nested) == _ids([{'p': [v]} for v in values]) == in_struct
+
+
+_NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
+_EQUAL = {
+    '{"p":1}': [1, 1.0, decimal.Decimal('1.00'), np.int8(1), np.float32(1), pa.scalar(1, pa.uint8()), np.longdouble(1)],
+    '{"p":1.1}': [1.1, decimal.Decimal('1.10'), np.float32(1.1), np.float64(1.1)],
+    '{"p":100000000000000000000}': [10**20, decimal.Decimal('1E+20')],
+    '{"p":"2026-01-02T12:00:00Z"}': [
+        _NOON, _NOON.astimezone(datetime.timezone(datetime.timedelta(hours=2))), pd.Timestamp(_NOON),
+        pa.scalar(_NOON, pa.timestamp('s', '+05:00')), pa.scalar(_NOON, pa.timestamp('ns', 'UTC')),
+    ],
+    '{"p":"90"}': [datetime.timedelta(seconds=90), np.timedelta64(90, 's'), pd.Timedelta('90s')],
+    '{"p":"00000000-0000-0000-0000-000000000005"}': [U, str(U)],
+    '{"p":["a","b"]}': [['a', 'b'], ('a', 'b'), {'b', 'a'}, frozenset('ab'), np.array(['a', 'b']),
+                        pd.Series(['a', 'b'])],
+    '{"p":[1,null]}': [[1, None], [1.0, float('nan')], np.array([1, np.nan]), pa.scalar([1, None])],
+    '{"p":{"1":"x"}}': [{1: 'x'}, {'1': 'x'}, {1.0: b'x'}, pa.scalar([(1, 'x')], pa.map_(pa.int8(), pa.string()))],
+    '{"p":null}': [None, float('nan'), pd.NA, pd.NaT, decimal.Decimal('NaN'), np.datetime64('NaT')],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(('text', 'values'), _EQUAL.items(), ids=_EQUAL)
+def test_equal_values_are_one_text_at_any_depth_in_dicts_and_in_structs(text, values):
+    assert _ids([{'p': value} for value in values]) == ([text] * len(values), [])
+    scalars = [v for v in values if isinstance(v, (pa.Scalar, np.generic, str, decimal.Decimal, datetime.datetime))]
+    for value in filter(lambda v: not is_missing(v), scalars):
+        of_struct = pa.StructArray.from_arrays([cell(value)], ['p'])
+        assert _ids(of_struct) == ([text], [])
+        assert as_text(pa.array([[of_struct[0]]], pa.large_list(of_struct.type))).values.to_pylist() == [f'[{text}]']
+
+
+@pytest.mark.parametrize(
+    ('array', 'texts'),
+    [
+        (pa.array([{'p': 1.0}, None, {'p': None}]).slice(1), [None, '{"p":null}']),
+        (pa.array([{'d': decimal.Decimal('1.50'), 'f': float('inf')}]), ['{"d":1.5,"f":"inf"}']),
+        (pa.array([[('b', 1.0)], None, []], pa.map_(pa.string(), pa.float32())).slice(0), ['{"b":1}', None, '{}']),
+        (pa.array([[('b', 1)], [('c', 2), ('a', 3)]], pa.map_(pa.string(), pa.int8())).slice(1), ['{"a":3,"c":2}']),
+        (pa.array([{}, None], pa.struct([])), ['{}', None]),
+        (pa.array([{'t': 1}], pa.struct([('t', pa.timestamp('ns'))])), ['{"t":"1970-01-01T00:00:00.000000001"}']),
+        (pa.array([{'t': 1}], pa.struct([('t', pa.time64('ns'))])), ['{"t":"00:00:00.000000001"}']),
+        (pa.array([{'t': 'x'}], pa.struct([('t', pa.dictionary(pa.int8(), pa.string()))])), ['{"t":"x"}']),
+        (pa.UnionArray.from_sparse(pa.array([0, 1], pa.int8()), [pa.array(['x', '']), pa.array([0, 2.0])]), ['x', '2']),
+    ],
+    ids=lambda x: str(x.type) if isinstance(x, pa.Array) else '',
+)  # fmt: skip
+def test_what_is_nested_is_json_of_the_same_texts(array, texts):
+    assert as_text(plain(array)).values.to_pylist() == texts
+
+
+def _deep(depth: int) -> list[Any]:
+    return [_deep(depth - 1)] if depth else []
+
+
+_ITSELF: dict[str, Any] = {}
+_ITSELF |= {'me': _ITSELF, 'me too': [_ITSELF]}
+BROKEN = [
+    (object(), 'NotText'), (Unspeakable(), 'NotText'), ('\ud800', 'NotUtf8'), (np.str_('\ud800'), 'NotUtf8'),
+    ({1: 'a', '1': 'b'}, 'NotJson'), ({Unspeakable(): 1}, 'NotText'), (_deep(150), 'NotJson'), (_ITSELF, 'NotJson'),
+    ({'\ud800': 1}, 'NotUtf8'), (pa.scalar(b'\xff'), 'NotJson'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('value', 'error'), BROKEN, ids=[f'{type(v).__name__}-{e}' for v, e in BROKEN])
+@pytest.mark.parametrize('wrap', [lambda v: [[v]], lambda v: {'b': v}, lambda v: [{'b': (v,)}], lambda v: ([v],)])
+def test_a_nested_value_that_means_nothing_costs_its_row(value, error, wrap):
+    row = {'instruction': 'q', 'generation': 'a', 'm': wrap(value)}
+    (table,), failed = from_rows([row, {**row, 'm': wrap(1)}], ba.Columns(metadata=['m']))
+    assert (table.num_rows, [f.error for f in failed]) == (1, [error])
+    assert json.loads(failed[0].to_json())['data']['input'][0]['instruction'] == 'q'
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [
+        (10**5000, str(decimal.Decimal(10**5000))), (decimal.Decimal('1E+999999999'), '1E+999999999'),
+        (float('-inf'), '-inf'), (decimal.Decimal('Infinity'), 'inf'), (decimal.Decimal('1.' + '1' * 150),
+         '1.' + '1' * 150),
+        (pd.Timedelta(1, 'ns'), '0.000000001'), (np.timedelta64(2, 'h'), '7200'), (np.longdouble('0.5'), '0.5'),
+        (datetime.time(1, tzinfo=datetime.timezone.utc), '01:00:00+00:00'), (1 + 2j, '(1+2j)'),
+        (pd.Period('2026-01'), '2026-01'), (pd.Interval(0, 1), '(0, 1]'),
+        ({1: 'a', 'b': True, None: 2}, '{"1":"a","b":true,"null":2}'), ({'n': 10**5000}, '{"n":"1%s"}' % ('0' * 5000)),
+        ({frozenset('ab'): float('inf')}, '{"[\\"a\\",\\"b\\"]":"inf"}'), ([{2, 10, '1'}], '["1",10,2]'),
+        (frozenset([frozenset('ba'), frozenset('c')]), None),
+    ],
+    ids=lambda v: type(v).__name__,
+)  # fmt: skip
+def test_the_text_of_unusual_values(value, text):
+    (table,), failed = from_rows([{'instruction': 'q', 'generation': 'a', 'm': value}], ba.Columns(metadata=['m']))
+    texts = ['["a","b"]', '["c"]'] if text is None else [text]
+    assert (table.column('metadata.m').to_pylist(), failed) == ([texts], [])
+
+
+def test_a_time_without_a_text_costs_its_row():
+    table = pa.table(
+        {'instruction': ['p', 'q'], 'generation': ['a', 'b'], 'k': pa.array([0, 2**62], pa.timestamp('s'))}
+    )
     out, failed = to_canonical(table, ba.Columns(instruction_id='k'))
-    assert out.column('instruction_id').to_pylist() == [str(2**53)]
-    assert [f.error for f in failed] == ['NotAnId', 'NullInstructionId']
+    assert (out.column('instruction_id').to_pylist(), [f.error for f in failed]) == (
+        ['1970-01-01T00:00:00'],
+        ['OutOfRange'],
+    )
 
 
 # -- for all types, roles and values

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla as ba
+from beam_argilla.failures import failed_rows
 from pipelines import demo, options, parquet_to_argilla
 from tests.samples import rows, unique
 
@@ -144,6 +145,21 @@ def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monk
     assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
 
 
+def test_a_dry_run_leaves_what_earlier_runs_have_refused(spoilt, run, tmp_path, monkeypatch):
+    monkeypatch.delenv('ARGILLA_API_URL', raising=False)
+    line = failed_rows([{'instruction': 'q', 'generation': None}], 'format', 'NullGeneration', 'm', 'i', 'input')
+    before = tmp_path / 'f-20260101T000000000000-0a0a0a0a.jsonl'
+    before.write_text(line.to_json())
+    place = ('--failed', str(tmp_path / 'f'))
+    for again in ((), ('--retry_failed', str(tmp_path / 'f'))):
+        status, out, err = run('--input', spoilt, '--dataset', 'never', *BASE, '--dry_run', *place, *again)
+        assert (status, err) == (0, '')
+        assert 'Refused: i0000: InstructionConflict: ' in out
+        assert 'What was refused, and why' not in out
+        assert [path.name for path in tmp_path.glob('f*')] == [before.name]
+        assert before.read_text() == line.to_json()
+
+
 def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     """A whole group, by another policy; a record that the server refused, repaired; but no part of a group."""
     name, prefix = unique('program'), str(tmp_path / 'first' / 'failed')
@@ -239,6 +255,8 @@ MISTAKES = {
     ('--header', 'Authorization'): 'write NAME=ENV',
     ('--min_generations', '5'): 'min_generations=5',
     ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',
+    ('--failed', ''): '--failed is empty: name a prefix',
+    ('--retry_failed', ''): '--retry_failed is empty: name a prefix',
     ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
     ('--position_column', 'topic'): "'topic' is .*; the position must be integer",
 }
