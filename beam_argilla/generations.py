@@ -28,6 +28,10 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+# There only where the input is read so: the exact score that a rating stands for (`Columns.scale`), and of instructions
+# that are conversations the messages, as JSON (`Columns.chat`).
+SCORE, MESSAGES = 'score', 'messages'
+OPTIONAL = {SCORE: pa.float64(), MESSAGES: TEXT}
 METADATA = pa.large_list(TEXT)  # as text, one or several: the task knows which of them are numbers
 # Metadata columns follow the canonical ones under this prefix, so that a user's column called "rating" cannot clash.
 METADATA_PREFIX = 'metadata.'

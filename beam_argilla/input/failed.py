@@ -20,7 +20,7 @@ from beam_argilla.errors import InputError
 from beam_argilla.failed_files import SUFFIX, files_to_read
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.files import is_local
-from beam_argilla.input.layouts import generation_names
+from beam_argilla.input.roles import generation_names
 from beam_argilla.input.rows import MAX_ROWS, from_rows
 from beam_argilla.input.tables import from_canonical_rows
 from beam_argilla.metrics import NAMESPACE

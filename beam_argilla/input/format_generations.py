@@ -15,8 +15,8 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.generations import InputFacts
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.layouts import missing_columns, no_such_columns
 from beam_argilla.input.parquet import pieces
+from beam_argilla.input.roles import missing_columns, no_such_columns
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse

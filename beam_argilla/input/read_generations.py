@@ -18,9 +18,9 @@ from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
 from beam_argilla.input import parquet
-from beam_argilla.input.layouts import columns_to_read
 from beam_argilla.input.matching import matching_files, patterns_of
 from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
+from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
 from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
 from beam_argilla.metrics import NAMESPACE

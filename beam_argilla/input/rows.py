@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
-from beam_argilla.input.layouts import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
-from beam_argilla.input.tables import MEANING, Formatted, from_cells
+from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, TEXT
+from beam_argilla.input.roles import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
+from beam_argilla.input.tables import MEANING, Formatted, Origin, from_cells
 from beam_argilla.input.values import (
     LONE_SURROGATE,
     Meaning,
@@ -24,6 +24,8 @@ from beam_argilla.input.values import (
     json_text,
     text_of,
 )
+from beam_argilla.input.view import Misread, needs_view, plain_columns, scale_of, view_row
+from beam_argilla.scale import Scale
 
 Row = Mapping[str, Any]
 Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
@@ -50,10 +52,16 @@ class _Unusable(Exception):
     """A value that cannot mean what it should: error and message."""
 
 
-def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table], list[FailedRecord]]:
+def from_rows(
+    elements: Sequence[Any], columns: Columns, origins: Sequence[Origin] | None = None
+) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
     Each row is judged by itself, whatever stands beside it: a key that is absent counts as null, and so does NaN.
+
+    Args:
+        columns: what the rows call their columns.
+        origins: where each was read from, for what is refused.
 
     Returns:
         A canonical table of the long rows and one of the wide rows, if there are any; and what was refused.
@@ -61,23 +69,37 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table]
     Raises:
         InputError: an element is no row.
     """
-    candidates = {role: _candidates(role, columns) for role in MEANING}
+    plainly = plain_columns(columns)
+    candidates = {role: _candidates(role, plainly) for role in MEANING if role != MESSAGES}
     failed: list[FailedRecord] = []
-    layouts: dict[bool, list[tuple[Row, dict[str, Any]]]] = {}
-    for element in elements:
-        row = _as_row(element)
-        wide = _is_wide(row, candidates)
+    layouts: dict[bool, list[_Read]] = {}
+    for index, element in enumerate(elements):
+        given = _as_row(element)
+        origin = origins[index] if origins is not None else None
         try:
+            row, messages = view_row(given, columns) if needs_view(given, columns) else (given, None)
+            wide = _is_wide(row, candidates)
             cells = _cells(row, candidates, wide)
             cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
-        except _Unusable as e:
+            if columns.chat:
+                cells[MESSAGES] = messages
+        except (_Unusable, Misread) as e:
             error, message = e.args
-            failed.append(failed_rows([row], 'format', error, message, key='input'))
+            failed.append(failed_rows([given], 'format', error, message, None, 'input', *(origin or ())))
         else:
-            layouts.setdefault(wide, []).append((row, cells))
-    formatted = [_formatted(rows, candidates, wide) for wide, rows in layouts.items()]
+            layouts.setdefault(wide, []).append(_Read(given, row, cells, origin))
+    formatted = [_formatted(rows, candidates, wide, scale_of(columns)) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
+
+
+class _Read(NamedTuple):
+    """A row as it was given, as its columns are meant, what its cells mean, and where it was read from."""
+
+    given: Row
+    row: Row
+    cells: dict[str, Any]
+    origin: Origin | None
 
 
 def _as_row(element: Any) -> Row:
@@ -221,13 +243,14 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, wide: bool) -> Formatted:
+def _formatted(rows: Sequence[_Read], candidates: Candidates, wide: bool, scale: Scale | None) -> Formatted:
     """Rows of one layout."""
-    first = rows[0][0]
-    roles = list(dict.fromkeys(role for _, cells in rows for role in cells))
-    arrays = {role: pa.array([cells.get(role) for _, cells in rows], _type(role, wide)) for role in roles}
-    names = {role: _name(role, first, candidates[role], wide) or role for role in roles if role in MEANING}
-    return from_cells(arrays, names, lambda indexes: [rows[i][0] for i in indexes])
+    roles = list(dict.fromkeys(role for read in rows for role in read.cells))
+    arrays = {role: pa.array([read.cells.get(role) for read in rows], _type(role, wide)) for role in roles}
+    names = {role: _name(role, rows[0].row, candidates[role], wide) or role for role in roles if role in candidates}
+    return from_cells(
+        arrays, names, scale, lambda indexes: [rows[i].given for i in indexes], lambda index: rows[index].origin
+    )
 
 
 def _type(role: str, wide: bool) -> pa.DataType:

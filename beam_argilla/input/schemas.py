@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
-from beam_argilla.input.layouts import column_type, is_wide, misfit, resolve
 from beam_argilla.input.parquet import parquet_file, schema_of
 from beam_argilla.input.plain import plain, plain_type
+from beam_argilla.input.roles import column_type, is_wide, misfit, resolve
 from beam_argilla.input.values import says_nothing
 
 _LOGGER = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, rows
-from beam_argilla.input.layouts import PER_GENERATION, is_wide, misfit, resolve
+from beam_argilla.generations import GROUPED, MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, SCHEMA, SCORE, TEXT, rows
 from beam_argilla.input.plain import is_list, list_of, plain
+from beam_argilla.input.roles import PER_GENERATION, columns_to_read, is_wide, misfit, resolve
 from beam_argilla.input.values import (
     Meaning,
     Problem,
@@ -31,7 +31,9 @@ from beam_argilla.input.values import (
     says_nothing,
     sha256,
 )
+from beam_argilla.input.view import view
 from beam_argilla.input.wide import explode, list_problems
+from beam_argilla.scale import Scale
 
 
 class Formatted(NamedTuple):
@@ -51,6 +53,7 @@ MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
     'rationale': as_text_or_null,
     'agent': as_text_or_null,
     'position': as_position,
+    MESSAGES: as_text,
 }
 
 
@@ -76,51 +79,65 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     Raises:
         InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
     """
-    names = resolve(table.schema, columns)
-    cells = _cells(table, names)
-    cells |= {METADATA_PREFIX + name: plain(table.column(name)) for name in columns.metadata}
-    used = table.select(_indexes(table, [*names.values(), *columns.metadata]))
+    used = table.select(_indexes(table, columns_to_read(columns, table.column_names)))
+    seen = view(table, columns)
+    names = resolve(seen.table.schema, seen.columns)
+    cells = _cells(seen.table, names)
+    cells |= {METADATA_PREFIX + name: plain(seen.table.column(name)) for name in columns.metadata}
+    if seen.messages is not None:
+        cells[MESSAGES] = seen.messages
 
     def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
         return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
 
-    return from_cells(cells, names, as_given, origin)
+    whence = None if origin is None else lambda row: origin._replace(row=origin.row + row)
+    return from_cells(cells, names, seen.scale, as_given, whence, seen.problems)
 
 
 def from_cells(
-    cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven, origin: Origin | None = None
+    cells: dict[str, pa.Array],
+    names: Mapping[str, str],
+    scale: Scale | None,
+    as_given: AsGiven,
+    whence: Callable[[int], Origin | None] | None = None,
+    problems: Sequence[Problem] = (),
 ) -> Formatted:
     """Converts columns that are known by their roles.
 
     Args:
         cells: role, or prefixed name of metadata, → plain array; lists of generations make the rows wide.
         names: role → what the column is called, for messages.
+        scale: the `Scale` of the ratings, None if they say what they are.
         as_given: see `AsGiven`.
-        origin: told of what is refused.
+        whence: index → where that row was read from, for what is refused.
+        problems: what is known of the rows already.
     """
     all_rows = np.arange(len(cells['generation']))
     wide = is_list(cells['generation'].type)
     lists = {role: cells.pop(role) for role in PER_GENERATION if wide and role in cells and is_list(cells[role].type)}
     if wide:
         cells.pop('position', None)  # theirs is the order of their lists
-    out, problems = _meanings(cells, names)
+    out, found = _meanings(cells, names)
     if 'instruction_id' not in out:
         out['instruction_id'] = sha256(out['instruction'])
-    problems += _row_problems(out, names)
+    found += _row_problems(out, names)
     if wide:
-        problems += list_problems(lists, names)
-    refused, failed = _refusals(problems, all_rows, as_given, 'input', out, origin)
+        found += list_problems(lists, names)
+    else:
+        _rate(out, scale)
+    refused, failed = _refusals([*problems, *found], all_rows, as_given, 'input', out, whence)
     if not wide:
         return Formatted(_canonical(out, ~refused), failed)
     exploded = explode(lists, np.flatnonzero(~refused))
-    items, problems = _meanings(exploded.items, names)
-    problems += _generation_problems(items, names)
+    items, found = _meanings(exploded.items, names)
+    found += _generation_problems(items, names)
+    _rate(items, scale)
     parents = pa.array(exploded.parents, pa.int64())
     long = {**{role: array.take(parents) for role, array in out.items()}, **items, 'position': exploded.positions}
     everything = _canonical(long, np.ones(len(parents), bool))
     # An item is no row of the input, so it is reported in canonical form.
     refused, more = _refusals(
-        problems, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
+        found, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, whence
     )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
     return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
@@ -129,7 +146,9 @@ def from_cells(
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
     """A canonical table of the rows of a FailedRecord."""
     # The very schema of tables that were read: they meet in one partition.
-    schema = pa.schema([*SCHEMA, *(pa.field(METADATA_PREFIX + name, METADATA) for name in metadata)])
+    there = {name: kind for name, kind in OPTIONAL.items() if any(name in element for element in elements)}
+    extra = {**there, **{METADATA_PREFIX + name: METADATA for name in metadata}}
+    schema = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in extra.items())])
     return pa.Table.from_pylist(list(elements), schema)
 
 
@@ -168,7 +187,7 @@ def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[
     out, problems = {}, []
     for role, array in cells.items():
         if role in MEANING:
-            called, column, meaning = role.replace('_', ' '), names[role], MEANING[role]
+            called, column, meaning = role.replace('_', ' '), names.get(role, role), MEANING[role]
         else:
             called, column, meaning = 'metadata', role.removeprefix(METADATA_PREFIX), as_metadata
         out[role], found = meaning(array)
@@ -192,6 +211,18 @@ def _generation_problems(out: Mapping[str, pa.Array], names: Mapping[str, str]) 
     return [Problem('NullGeneration', message, _is_null(out['generation']))]
 
 
+def _rate(out: dict[str, pa.Array], scale: Scale | None) -> None:
+    """Puts the ratings that scores stand for in their place, and the scores beside them."""
+    if scale is None:
+        return
+    texts = out.get('rating', pa.nulls(len(out['generation']), TEXT)).dictionary_encode()
+    different = texts.dictionary.to_pylist()
+    rated = [scale.rate(text) for text in different]
+    ratings = [str(found[0]) if found else text for found, text in zip(rated, different, strict=True)]
+    out['rating'] = pa.array(ratings, TEXT).take(texts.indices)
+    out[SCORE] = pa.array([found and found[1] for found in rated], OPTIONAL[SCORE]).take(texts.indices)
+
+
 def _is_null(array: pa.Array) -> np.ndarray:
     return array.is_null().to_numpy(zero_copy_only=False)
 
@@ -206,7 +237,7 @@ def _refusals(
     shown: AsGiven,
     key: str,
     out: Mapping[str, pa.Array],
-    origin: Origin | None,
+    whence: Callable[[int], Origin | None] | None,
 ) -> tuple[np.ndarray, list[FailedRecord]]:
     """A mask of the refused, and each of them with the first thing that is wrong with it."""
     refused: np.ndarray = np.zeros(len(parents), bool)
@@ -217,7 +248,7 @@ def _refusals(
             refused[chosen] = True
             for index, row in zip(chosen, shown(chosen), strict=True):
                 group = out['instruction_id'][int(index)].as_py()
-                where = () if origin is None else (origin.source, origin.row + int(parents[index]))
+                where = (whence(int(parents[index])) if whence else None) or ()
                 failed.append(failed_rows([row], 'format', problem.error, problem.message, group, key, *where))
     return refused, failed
 
@@ -226,7 +257,8 @@ def _canonical(out: Mapping[str, pa.Array], kept: np.ndarray) -> pa.Table:
     num_rows = len(kept)
     arrays = {f.name: out[f.name] if f.name in out else pa.nulls(num_rows, f.type) for f in SCHEMA}
     arrays |= {name: array for name, array in out.items() if name not in arrays}
-    fields = [*SCHEMA, *(pa.field(name, METADATA) for name in arrays if name not in SCHEMA.names)]
+    extra = [name for name in arrays if name not in SCHEMA.names]
+    fields = [*SCHEMA, *(pa.field(name, OPTIONAL.get(name, METADATA)) for name in extra)]
     if not kept.all():
         mask = pa.array(kept)
         arrays = {name: array.filter(mask) for name, array in arrays.items()}

@@ -25,9 +25,9 @@ from hypothesis import strategies as st
 import beam_argilla as ba
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
-from beam_argilla.input.layouts import columns_to_read
 from beam_argilla.input.parquet import batches
 from beam_argilla.input.plain import is_list, plain
+from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import to_canonical
 from beam_argilla.input.values import as_text, cell, common_text, is_missing

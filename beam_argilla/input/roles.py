@@ -1,4 +1,4 @@
-"""The layouts people have: which column plays which role, and what type it may have.
+"""Which column plays which role, and what type it may have.
 
 Long input (a row is a generation) and wide input (a row is an instruction with lists) are told apart by the type of
 the generation column.
@@ -6,12 +6,15 @@ the generation column.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
-from beam_argilla.columns import Columns
+from beam_argilla.columns import NUMBER, Columns
 from beam_argilla.errors import InputError
+from beam_argilla.input.paths import path_to, possible_columns
 from beam_argilla.input.plain import is_list, plain_type
 
 # Names used where none is given: (long input, wide input), as distilabel names them. Wide input may use the former as
@@ -27,15 +30,40 @@ PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
 _OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
 
 
-def columns_to_read(columns: Columns) -> list[str]:
-    """All columns that either layout could need: what to ask a reader for."""
-    names = [columns.instruction, columns.instruction_id, columns.agent, columns.position]
-    names += [getattr(columns, role) or usual for role, both in USUAL.items() for usual in both]
-    return list(dict.fromkeys([*filter(None, names), *columns.metadata]))
+def columns_to_read(columns: Columns, names: Collection[str]) -> list[str]:
+    """Of the columns that are there, those that either layout could need."""
+    wanted = [source for sources in _named(columns).values() for source in sources]
+    wanted += [usual for role, both in USUAL.items() if getattr(columns, role) is None for usual in both]
+    found = [name for source in wanted for name in possible_columns(source) if name in names]
+    for source in wanted:
+        found += numbered(source, names).values()
+    return list(dict.fromkeys(found))
+
+
+def _named(columns: Columns) -> dict[str, list[str]]:
+    """Role → the names, paths and patterns that are given for it."""
+    roles = ('instruction', 'generation', *_OPTIONAL)
+    given = {role: _as_tuple(getattr(columns, role)) for role in roles} | {'metadata': tuple(columns.metadata)}
+    return {role: [source for source in sources if isinstance(source, str)] for role, sources in given.items()}
+
+
+def _as_tuple(sources: Any) -> tuple[Any, ...]:
+    return sources if isinstance(sources, tuple) else (sources,)
+
+
+def numbered(pattern: str, names: Iterable[str]) -> dict[str, str]:
+    """Number → name of the numbered columns that a pattern stands for, by their numbers."""
+    before, number, after = pattern.partition(NUMBER)
+    if not number:
+        return {}
+    like = re.compile(f'{re.escape(before)}([0-9]+){re.escape(after)}')
+    found = {m[1]: name for name in names if (m := like.fullmatch(name))}
+    return {number: found[number] for number in sorted(found, key=lambda number: (int(number), number))}
 
 
 def generation_names(columns: Columns) -> tuple[str, ...]:
-    return (columns.generation,) if columns.generation is not None else USUAL['generation']
+    """What the column of the generations may be called; it is one column."""
+    return (columns.generation,) if isinstance(columns.generation, str) else USUAL['generation']
 
 
 def column_type(schema: pa.Schema, name: str) -> pa.DataType:
@@ -63,7 +91,7 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
     if missing:
         raise InputError(no_such_columns(missing, available))
     generation = next(name for name in generation_names(columns) if name in available)
-    names = {'instruction': columns.instruction, 'generation': generation}
+    names = {'instruction': str(columns.instruction), 'generation': generation}
     wide = is_wide(schema, names)
     for role in _OPTIONAL:
         named = getattr(columns, role)
@@ -89,12 +117,15 @@ def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
 
 def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:
     """(role, name) of each column that must be there and is not: those that were named, and those of the texts."""
-    generation = generation_names(columns)
-    needed = [('instruction', columns.instruction)]
-    needed += [('generation', generation[0])] if not set(generation).intersection(available) else []
-    needed += [(role, name) for role in _OPTIONAL if (name := getattr(columns, role)) is not None]
-    needed += [('metadata', name) for name in columns.metadata]
-    return [(role, name) for role, name in needed if name not in available]
+    named = _named(columns)
+    if columns.generation is None and not set(generation_names(columns)).intersection(available):
+        named['generation'] = [generation_names(columns)[0]]
+    return [
+        (role, name)
+        for role, sources in named.items()
+        for name in sources
+        if path_to(name, available) is None and not numbered(name, available)
+    ]
 
 
 def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:

@@ -1,0 +1,114 @@
+"""Conversations → what was asked, and what was answered.
+
+A conversation is a list of messages, each with ``role`` and ``content`` (OpenAI, TRL), ``from`` and ``value``
+(ShareGPT) or ``role`` and ``text``; one message alone; or a text such as HH-RLHF's, whose turns begin with ``Human:``
+and ``Assistant:``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from beam_argilla.failures import to_json
+from beam_argilla.input.plain import plain_type
+from beam_argilla.input.values import as_list, as_mapping
+
+_KEYS = (('role', 'content'), ('from', 'value'), ('role', 'text'))
+_ROLES = {
+    **dict.fromkeys(('user', 'human', 'prompter', 'instruction'), 'user'),
+    **dict.fromkeys(('assistant', 'gpt', 'model', 'bot', 'chatgpt', 'chatbot', 'bing', 'bard', 'ai'), 'assistant'),
+    **dict.fromkeys(('system',), 'system'),
+    **dict.fromkeys(('tool', 'function', 'observation', 'function_call', 'ipython'), 'tool'),
+}
+_SPOKEN = re.compile(r'(?:\A|\n\n)\s*(Human|Assistant): ?')
+
+
+class Message(NamedTuple):
+    role: str
+    content: str
+
+
+def is_chat_type(kind: pa.DataType) -> bool:
+    """Whether values of this (plain) type are conversations, or single messages."""
+    if pa.types.is_large_list(kind):
+        kind = plain_type(kind.value_type)
+    if not pa.types.is_struct(kind):
+        return False
+    names = {kind.field(i).name for i in range(kind.num_fields)}
+    return any(names.issuperset(keys) for keys in _KEYS)
+
+
+def holds_chats(kind: pa.DataType) -> bool:
+    """Whether they are conversations, or lists of conversations."""
+    return is_chat_type(kind) or (pa.types.is_large_list(kind) and is_chat_type(kind.value_type))
+
+
+def messages_of(value: Any) -> list[Message] | None:
+    """The messages of a conversation of any form but text; None if it is none."""
+    if as_mapping(value) is not None:
+        value = [value]
+    items = as_list(value)
+    mappings = [as_mapping(item) for item in items or ()]
+    if not mappings or any(m is None for m in mappings):
+        return None
+    keys = next((keys for keys in _KEYS if all(keys[0] in m and keys[1] in m for m in mappings if m is not None)), None)
+    if keys is None:
+        return None
+    return [Message(_role(m[keys[0]]), _content(m[keys[1]])) for m in mappings if m is not None]
+
+
+def _role(value: Any) -> str:
+    return _ROLES.get(str(value).lower(), str(value))
+
+
+def _content(value: Any) -> str:
+    """The text of a message; of one in parts (text, images), the texts, and where the images are."""
+    if value is None:
+        return ''
+    if isinstance(value, str):
+        return value
+    parts = as_list(value)
+    return '\n\n'.join(filter(None, map(_part, parts))) if parts is not None else to_json(value)
+
+
+def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    mapping = as_mapping(part) or {}
+    text = mapping.get('text')
+    if isinstance(text, str):
+        return text
+    image = mapping.get('image_url') or mapping.get('image')
+    url = image.get('url') if isinstance(image, Mapping) else image
+    return f'![]({url})' if isinstance(url, str) else to_json(part)
+
+
+def spoken(text: str) -> list[Message] | None:
+    """The messages of a text whose turns begin with ``Human:`` and ``Assistant:``; None if it is none."""
+    parts = _SPOKEN.split(text)
+    if len(parts) < 3 or parts[0].strip():
+        return None
+    return [Message(_role(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+def divided(messages: Sequence[Message]) -> tuple[Sequence[Message], str | None]:
+    """What was said before the last turn of the assistant, and that turn; None if it has none."""
+    last = max((i for i, message in enumerate(messages) if message.role == 'assistant'), default=None)
+    return (messages, None) if last is None else (messages[:last], messages[last].content)
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """One turn of the user is a plain text; what is longer is Markdown."""
+    if len(messages) == 1 and messages[0].role == 'user':
+        return messages[0].content
+    return '\n\n'.join(f'**{message.role.capitalize()}:** {message.content}' for message in messages)
+
+
+def as_json(messages: Sequence[Message]) -> str:
+    """The messages as a chat field takes them."""
+    return orjson.dumps([message._asdict() for message in messages if message.content]).decode()
