@@ -50,9 +50,10 @@ class Columns:
 
     An instruction, or a generation, may be a conversation: a list of messages with ``role`` and ``content`` or ``from``
     and ``value``. The generation is the assistant's last turn. If the instruction is of the same column, it is what was
-    said before that turn. One turn of the user is plain text; more are a transcript in Markdown, or, with `chat`, the
-    messages. Texts in one column of both are conversations such as HH-RLHF's (``Human: … Assistant: …``), or, side by
-    side, a prompt and its continuations (what they have in common is the prompt).
+    said before that turn; of conversations side by side that part earlier, what was said before they part, and the
+    generations are what was said from there on. One turn of the user is plain text; more are a transcript in Markdown,
+    or, with `chat`, the messages. Texts in one column for both are conversations such as HH-RLHF's (``Human: …
+    Assistant: …``), or, side by side, a prompt and its continuations (what they begin with alike is the prompt).
 
     Args:
         instruction: text of the instruction (prompt), or a conversation. Several are joined by an empty line, without
@@ -75,6 +76,7 @@ class Columns:
         scale: how what stands in `rating` becomes a rating; beside several ratings, one for each, if they differ.
             Default: a rating is what it says, and never rounded.
         chat: carry the messages of instructions that are conversations, for a task with ``chat=True``.
+        spoken: texts of the instruction are conversations whose turns begin with ``Human:`` and ``Assistant:``.
 
     A value means the same whatever its type and whatever stands beside it. A column without any value may have any
     type; one whose type can never mean what it should is an error, and a single value that cannot costs its row.
@@ -100,6 +102,7 @@ class Columns:
     metadata: Sequence[str] = ()
     scale: Scale | Sequence[Scale] | None = None
     chat: bool = False
+    spoken: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.metadata, str):

@@ -96,10 +96,42 @@ def spoken(text: str) -> list[Message] | None:
     return [Message(_role(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
 
 
-def divided(messages: Sequence[Message]) -> tuple[Sequence[Message], str | None]:
-    """What was said before the last turn of the assistant, and that turn; None if it has none."""
-    last = max((i for i, message in enumerate(messages) if message.role == 'assistant'), default=None)
-    return (messages, None) if last is None else (messages[:last], messages[last].content)
+def prompt_of(text: str) -> list[Message]:
+    """The messages of a prompt in such a text, without the turn that is still to come; of another text, it alone."""
+    messages = spoken(text)
+    if messages is None:
+        return [Message('user', text)]
+    return messages[:-1] if messages[-1] == ('assistant', '') else messages
+
+
+def last_answer(messages: Sequence[Message]) -> str | None:
+    """The last turn of the assistant; None if there is none."""
+    return next((message.content for message in reversed(messages) if message.role == 'assistant'), None)
+
+
+def parted(conversations: Sequence[Sequence[Message]]) -> tuple[Sequence[Message], list[str | None]]:
+    """What is common to conversations before the assistant's turn in which they part, and what comes then in each.
+
+    That is the last turn, unless they part earlier: then it is a transcript from there on. What follows a last turn of
+    the assistant is left out. None is of a conversation in which the assistant says nothing.
+    """
+    ended = [messages[: _after_last_answer(messages)] for messages in conversations]
+    common = min(map(len, ended)) - 1
+    common = next((i for i in range(common) if len({messages[i] for messages in ended}) > 1), max(common, 0))
+    if any(messages[common:] and messages[common].role != 'assistant' for messages in ended):
+        return (), [None if not messages else transcript(messages) for messages in ended]
+    answers = [messages[common:] for messages in ended]
+    return ended[0][:common], [_said(messages) for messages in answers]
+
+
+def _after_last_answer(messages: Sequence[Message]) -> int:
+    return max((i + 1 for i, message in enumerate(messages) if message.role == 'assistant'), default=0)
+
+
+def _said(messages: Sequence[Message]) -> str | None:
+    if not messages:
+        return None
+    return messages[0].content if len(messages) == 1 else transcript(messages)
 
 
 def transcript(messages: Sequence[Message]) -> str:

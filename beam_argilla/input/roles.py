@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -126,6 +127,22 @@ def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[
         for name in sources
         if path_to(name, available) is None and not numbered(name, available)
     ]
+
+
+def without_missing(columns: Columns, available: Collection[str]) -> Columns:
+    """The same without what is not there, but for the texts, which have to be."""
+
+    def is_there(source: Any) -> bool:
+        return not isinstance(source, str) or bool(path_to(source, available) or numbered(source, available))
+
+    there: dict[str, Any] = {}
+    for role in _OPTIONAL:
+        given = getattr(columns, role)
+        found = [source if is_there(source) else None for source in _as_tuple(given)]
+        there[role] = None if not any(found) else tuple(found) if isinstance(given, tuple) else found[0]
+    if there['rating'] is None:
+        there['scale'] = None
+    return replace(columns, **there)
 
 
 def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:

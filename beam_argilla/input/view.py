@@ -98,7 +98,7 @@ def _are_named(columns: Columns, here: Bound, names: Collection[str]) -> bool:
     """Whether each role is played by one column that is called so."""
     sources = [source for role_sources in here.roles.values() for source in role_sources]
     one_each = len(sources) == len(here.roles) and not here.side_by_side and not here.implicit
-    if columns.scale is not None and 'rating' in here.roles:
+    if columns.spoken or (columns.scale is not None and 'rating' in here.roles):
         return False  # of which truth may be a score, too
     return one_each and all(source in names for source in (*sources, *columns.metadata))
 
@@ -151,7 +151,7 @@ def view(table: pa.Table, columns: Columns) -> View:
     if here.implicit:
         prompts, generations = _divided(sources['generation'], here, noted)
     else:
-        prompts = _prompts(sources['instruction'], here)
+        prompts = _prompts(sources['instruction'], here, columns.spoken)
         generations = [
             _answers(array, _label(source), noted)
             for array, source in zip(sources['generation'], here.roles['generation'], strict=True)
@@ -217,7 +217,7 @@ def _array(table: pa.Table, source: Source | None) -> pa.Array:
         ) from None
 
 
-def _prompts(arrays: Sequence[pa.Array], here: Bound) -> _Prompts:
+def _prompts(arrays: Sequence[pa.Array], here: Bound, spoken: bool) -> _Prompts:
     """The texts of instructions that have columns of their own."""
     names = here.roles['instruction']
     if len(arrays) > 1:
@@ -227,10 +227,13 @@ def _prompts(arrays: Sequence[pa.Array], here: Bound) -> _Prompts:
         texts = [null_where_blank(as_text(array).values) for array in arrays]
         joined = pc.binary_join_element_wise(*texts, pa.scalar('\n\n', TEXT), null_handling='skip')
         return _Prompts(joined, pa.nulls(len(joined), TEXT))
-    if not chat.is_chat_type(arrays[0].type):
-        return _Prompts(arrays[0], pa.nulls(len(arrays[0]), TEXT))
-    conversations = [chat.messages_of(value) for value in arrays[0].to_pylist()]
-    return _of_messages(conversations)
+    (array,) = arrays
+    if chat.is_chat_type(array.type):
+        return _of_messages([chat.messages_of(value) for value in array.to_pylist()])
+    if spoken and can_mean('instruction', array.type):
+        texts = as_text(array).values.to_pylist()
+        return _of_messages([None if text is None else chat.prompt_of(text) for text in texts])
+    return _Prompts(array, pa.nulls(len(array), TEXT))
 
 
 def _of_messages(conversations: Sequence[Sequence[chat.Message] | None]) -> _Prompts:
@@ -400,7 +403,7 @@ def view_row(row: Mapping[str, Any], columns: Columns) -> tuple[dict[str, Any], 
         instruction: Any = chat.transcript(messages)
         generations = list(found)
     else:
-        instruction, messages = _prompt(values['instruction'])
+        instruction, messages = _prompt(values['instruction'], columns.spoken)
         generations = [_answer_or_answers(value, name) for value, name in zip(values['generation'], names, strict=True)]
     made = {calls['instruction']: instruction}
     if here.side_by_side:
@@ -424,15 +427,19 @@ def _value(row: Mapping[str, Any], source: Source | None) -> Any:
         raise Misread('NoSuchPath', f'There is no {source!r} in this row: on the way is {e}.') from None
 
 
-def _prompt(values: Sequence[Any]) -> tuple[Any, Sequence[chat.Message] | None]:
+def _prompt(values: Sequence[Any], spoken: bool) -> tuple[Any, Sequence[chat.Message] | None]:
     if len(values) > 1:
         texts = [value for value in values if not is_missing(value) and str(value).strip()]
         wrong = next((value for value in texts if not isinstance(value, (str, bytes))), None)
         if wrong is not None:
             raise Misread('NotText', f'A part of the instruction is a {type(wrong).__name__}; it must be text.')
         return '\n\n'.join(text if isinstance(text, str) else text.decode() for text in texts), None
-    messages = None if isinstance(values[0], str) else chat.messages_of(values[0])
-    return (values[0], None) if messages is None else (chat.transcript(messages), messages)
+    (value,) = values
+    if isinstance(value, str):
+        messages: Sequence[chat.Message] | None = chat.prompt_of(value) if spoken else None
+    else:
+        messages = chat.messages_of(value)
+    return (value, None) if messages is None else (chat.transcript(messages), messages)
 
 
 def _answer_or_answers(value: Any, name: str) -> Any:
@@ -505,12 +512,11 @@ def divide(values: Sequence[Any], names: Sequence[str]) -> tuple[Sequence[chat.M
     there = [value for value in values if not is_missing(value)]
     conversations = [chat.spoken(value) if isinstance(value, str) else chat.messages_of(value) for value in there]
     if there and all(conversations):
-        parts = [chat.divided(messages or ()) for messages in conversations]
-        if any(prompt != parts[0][0] for prompt, _ in parts):
-            raise Misread('DifferentPrompts', _DIFFERENT.format(names=_listed(names)))
-        if any(text is None for _, text in parts):
+        prompt, answers = chat.parted([messages or () for messages in conversations])
+        if any(text is None for text in answers):
             raise Misread('NoAnswer', _NO_ANSWER.format(names=_listed(names)))
-        prompt, answers = parts[0][0], [text for _, text in parts]
+        if not prompt:
+            raise Misread('DifferentPrompts', _DIFFERENT.format(names=_listed(names)))
     elif len(there) > 1 and all(isinstance(value, str) for value in there):
         common = _common_beginning(there)
         prompt, answers = [chat.Message('user', common.strip())], [value[len(common) :].lstrip() for value in there]
@@ -531,7 +537,7 @@ def answer(value: Any, name: str) -> str | None:
     messages = chat.messages_of(value)
     if messages is None:
         raise Misread('NotAConversation', _NOT_A_CONVERSATION.format(names=name))
-    text = chat.divided(messages)[1]
+    text = chat.last_answer(messages)
     if text is None:
         raise Misread('NoAnswer', _NO_ANSWER.format(names=name))
     return text
@@ -556,7 +562,7 @@ def _listed(names: Sequence[str]) -> str:
     return ' and '.join(map(repr, names))
 
 
-_DIFFERENT = 'The conversations in {names} differ in what was said before the last turn: they answer different prompts'
+_DIFFERENT = 'The conversations in {names} have nothing in common that could be their prompt'
 _NO_ANSWER = 'There is no turn of the assistant in {names}: there is nothing to judge'
 _NOT_A_CONVERSATION = (
     '{names} is no conversation: a list of messages with role and content, or from and value, or turns that begin with '

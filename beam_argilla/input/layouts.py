@@ -1,0 +1,438 @@
+"""The layouts that people have: a declaration each, and which of them a schema is of.
+
+To add one is to add a `Layout`, and a sample of its rows to the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from beam_argilla.columns import Columns, Literal
+from beam_argilla.input import chat
+from beam_argilla.input.paths import NoSuchPath, follow, path_to
+from beam_argilla.input.plain import plain_type
+from beam_argilla.input.roles import numbered
+from beam_argilla.scale import Scale
+
+AUTO = 'auto'
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which generations are written down.
+
+    Attributes:
+        name: what it is called, as in ``--layout NAME``.
+        source: whose data look so.
+        columns: what its columns mean. Those that are not there are left out, but for the texts.
+        needs: column or path → kinds of it that a schema must have to be of this layout: ``text``, ``number``,
+            ``truth``, ``time``, ``struct``, ``conversation``, or lists of them, ``texts``, ``numbers``, …;
+            alternatives with ``|``.
+        lacks: columns that data of this layout do not have.
+        metadata: columns that are kept as metadata besides, as terms.
+        repeated: several rows may be of one instruction, so that even wide rows have to be grouped.
+        prompts: what the file with the prompts calls its instruction and its key, where they are in another file
+            (`ReadGenerations.prompts`).
+        example: one row.
+    """
+
+    name: str
+    source: str
+    columns: Columns
+    needs: Mapping[str, str]
+    lacks: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+    repeated: bool = False
+    prompts: Prompts | None = None
+    example: str = ''
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Where prompts that are in another file, or in other rows, are found.
+
+    Attributes:
+        key: the column of the generations that says which prompt theirs is.
+        prompts_key: the column of the prompts that it is found in.
+        instruction: the column or path of the prompt.
+    """
+
+    key: str
+    prompts_key: str
+    instruction: str
+
+
+_TEXT, _CHAT = 'text', 'conversation'
+_EITHER = 'text|conversation'
+_PROMPTS = ('prompt', 'instruction', 'question', 'query', 'input', 'context', 'history', 'system', 'conversations')
+# Which of two answers is the better one, as each of them sees it.
+_WINNER = (
+    Scale({'model_a': 1, 'tie': 0.5, 'tie (bothbad)': 0.5, 'both_bad': 0.5, 'model_b': 0}),
+    Scale({'model_a': 0, 'tie': 0.5, 'tie (bothbad)': 0.5, 'both_bad': 0.5, 'model_b': 1}),
+)
+_PAIR = Columns('prompt', ['chosen', 'rejected'])
+_IMPLICIT_PAIR = Columns('chosen', ['chosen', 'rejected'])
+
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            'distilabel',
+            'distilabel: TextGeneration and other tasks that write a generation per row',
+            Columns(),
+            {'instruction': _TEXT, 'generation': 'text|texts|conversation'},
+            example='{"instruction": "…", "generation": "…", "model_name": "…"}',
+        ),
+        Layout(
+            'distilabel_wide',
+            'distilabel: UltraFeedback and GroupColumns',
+            Columns(),
+            {'instruction': _TEXT, 'generations': 'texts|conversations'},
+            example='{"instruction": "…", "generations": ["…", "…"], "ratings": [4, 5], "rationales": ["…", "…"]}',
+        ),
+        Layout(
+            'ultrafeedback',
+            'openbmb/UltraFeedback: the mean of the four aspects (the overall score has known errors)',
+            Columns(
+                generation='completions[].response',
+                model_name='completions[].model',
+                rating='completions[].fine-grained_score',
+                rationale='completions[].critique',
+                agent=Literal('gpt-4'),
+                scale=Scale((1, 5)),
+            ),
+            {'instruction': _TEXT, 'completions[].response': 'texts', 'completions[].model': 'texts'},
+            example='{"instruction": "…", "completions": [{"model": "…", "response": "…", "fine-grained_score": 4.5}]}',
+        ),
+        Layout(
+            'ultrafeedback_binarized',
+            'HuggingFaceH4/ultrafeedback_binarized',
+            Columns(
+                'prompt',
+                ['chosen', 'rejected'],
+                instruction_id='prompt_id',
+                rating=['score_chosen', 'score_rejected'],
+                agent=Literal('gpt-4'),
+                scale=Scale((1, 10)),
+            ),
+            {
+                'prompt': _EITHER,
+                'chosen': _EITHER,
+                'rejected': _EITHER,
+                'score_chosen': 'number',
+                'score_rejected': 'number',
+            },
+            example='{"prompt": "…", "prompt_id": "…", "chosen": [{"role": "user", "content": "…"}, …], …}',
+        ),
+        Layout(
+            'dpo_mix',
+            'argilla/dpo-mix-7k and other pairs with ratings',
+            Columns(
+                'chosen',
+                ['chosen', 'rejected'],
+                rating=['chosen_rating', 'rejected_rating'],
+                scale=Scale((1, 5)),
+            ),
+            {'chosen': _CHAT, 'rejected': _CHAT, 'chosen_rating': 'number', 'rejected_rating': 'number'},
+            _PROMPTS,
+            example='{"chosen": [{"role": "user", "content": "…"}, …], "rejected": […], "chosen_rating": 5.0, …}',
+        ),
+        Layout(
+            'hh_rlhf',
+            'Anthropic/hh-rlhf: dialogues as text',
+            _IMPLICIT_PAIR,
+            {'chosen': _TEXT, 'rejected': _TEXT},
+            _PROMPTS,
+            example=r'{"chosen": "\n\nHuman: …\n\nAssistant: …", "rejected": "\n\nHuman: …\n\nAssistant: …"}',
+        ),
+        Layout(
+            'shp',
+            'stanfordnlp/SHP: pairs of comments on a post (votes are no ratings, and are left out)',
+            Columns('history', ['human_ref_A', 'human_ref_B'], instruction_id='post_id'),
+            {'history': _TEXT, 'human_ref_A': _TEXT, 'human_ref_B': _TEXT},
+            repeated=True,
+            example='{"post_id": "…", "history": "…", "human_ref_A": "…", "human_ref_B": "…", "labels": 1}',
+        ),
+        Layout(
+            'helpsteer2',
+            'nvidia/HelpSteer2 and HelpSteer: the helpfulness, from 0 to 4',
+            Columns('prompt', 'response', rating='helpfulness', scale=Scale((0, 4))),
+            {'prompt': _TEXT, 'response': _TEXT, 'helpfulness': 'number', 'correctness': 'number'},
+            metadata=('correctness', 'coherence', 'complexity', 'verbosity'),
+            example='{"prompt": "…", "response": "…", "helpfulness": 3, "correctness": 4, "coherence": 4, …}',
+        ),
+        Layout(
+            'helpsteer3',
+            'nvidia/HelpSteer3: from -3 (the first is much better) to 3',
+            Columns(
+                'context',
+                ['response1', 'response2'],
+                rating=['overall_preference', 'overall_preference'],
+                scale=(Scale((3, -3)), Scale((-3, 3))),
+            ),
+            {'context': _EITHER, 'response1': _TEXT, 'response2': _TEXT, 'overall_preference': 'number'},
+            example='{"context": [{"role": "user", "content": "…"}], "response1": "…", "response2": "…", …}',
+        ),
+        Layout(
+            'rewardbench',
+            'allenai/reward-bench',
+            Columns(
+                'prompt',
+                ['chosen', 'rejected'],
+                instruction_id='id',
+                model_name=['chosen_model', 'rejected_model'],
+            ),
+            {'prompt': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT, 'chosen_model': _TEXT, 'rejected_model': _TEXT},
+            example='{"prompt": "…", "chosen": "…", "chosen_model": "…", "rejected": "…", "rejected_model": "…", "id": 7}',
+        ),
+        Layout(
+            'rm_bench',
+            'THU-KEG/RM-Bench: several chosen and several rejected answers',
+            Columns('prompt', ['chosen', 'rejected'], instruction_id='id'),
+            {'prompt': _TEXT, 'chosen': 'texts', 'rejected': 'texts'},
+            example='{"id": "…", "prompt": "…", "chosen": ["…", "…", "…"], "rejected": ["…", "…", "…"]}',
+        ),
+        Layout(
+            'arena',
+            'lmsys/chatbot_arena_conversations and mt_bench_human_judgments',
+            Columns(
+                'conversation_a',
+                ['conversation_a', 'conversation_b'],
+                model_name=['model_a', 'model_b'],
+                rating=['winner', 'winner'],
+                agent='judge',
+                scale=_WINNER,
+            ),
+            {'conversation_a': _CHAT, 'conversation_b': _CHAT, 'model_a': _TEXT, 'model_b': _TEXT},
+            repeated=True,
+            example='{"model_a": "…", "model_b": "…", "winner": "tie", "judge": "…", "conversation_a": […], …}',
+        ),
+        Layout(
+            'mt_bench_answers',
+            'FastChat: model_answer/*.jsonl, the first turn; the questions are in question.jsonl (--prompts)',
+            Columns(generation='choices[0].turns[0]', model_name='model_id', instruction_id='question_id'),
+            {'question_id': 'text|number', 'model_id': _TEXT, 'choices[].turns': 'texts|lists'},
+            prompts=Prompts('question_id', 'question_id', 'turns[0]'),
+            example='{"question_id": 81, "model_id": "…", "choices": [{"index": 0, "turns": ["…", "…"]}]}',
+        ),
+        Layout(
+            'alpaca_eval',
+            'AlpacaEval: model_outputs.json',
+            Columns(generation='output', model_name='generator'),
+            {'instruction': _TEXT, 'output': _TEXT, 'generator': _TEXT},
+            example='{"instruction": "…", "output": "…", "generator": "…", "dataset": "…"}',
+        ),
+        Layout(
+            'alpaca_eval_annotations',
+            'AlpacaEval: annotations.json, from 1 (the first is better) to 2',
+            Columns(
+                generation=['output_1', 'output_2'],
+                model_name=['generator_1', 'generator_2'],
+                rating=['preference', 'preference'],
+                agent='annotator',
+                scale=(Scale((2, 1)), Scale((1, 2))),
+            ),
+            {'instruction': _TEXT, 'output_1': _TEXT, 'output_2': _TEXT},
+            repeated=True,
+            example='{"instruction": "…", "output_1": "…", "generator_1": "…", "output_2": "…", "preference": 1.0, …}',
+        ),
+        Layout(
+            'nectar',
+            'berkeley-nest/Nectar: ranks from 1 (the best) to 7',
+            Columns(
+                'prompt',
+                'answers[].answer',
+                model_name='answers[].model',
+                rating='answers[].rank',
+                agent=Literal('gpt-4'),
+                scale=Scale((7, 1)),
+                spoken=True,
+            ),
+            {'prompt': _TEXT, 'answers[].answer': 'texts', 'answers[].rank': 'numbers'},
+            example=r'{"prompt": "\n\nHuman: …\n\nAssistant: ", "answers": [{"answer": "…", "model": "…", "rank": 1}]}',
+        ),
+        Layout(
+            'sharegpt',
+            'ShareGPT and LLaMA-Factory',
+            Columns('conversations', 'conversations'),
+            {'conversations': _CHAT},
+            ('chosen', 'rejected', 'generation', 'generations'),
+            example='{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}',
+        ),
+        Layout(
+            'conversation',
+            'lmsys/lmsys-chat-1m, allenai/WildChat',
+            Columns('conversation', 'conversation', model_name='model'),
+            {'conversation': _CHAT},
+            ('chosen', 'rejected', 'generation', 'generations'),
+            example='{"model": "…", "conversation": [{"role": "user", "content": "…"}, …]}',
+        ),
+        Layout(
+            'messages',
+            "OpenAI's fine-tuning and TRL's language modeling format",
+            Columns('messages', 'messages'),
+            {'messages': _CHAT},
+            ('chosen', 'rejected', 'completion', 'prompt', 'instruction', 'generation', 'generations', 'label'),
+            example='{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+        ),
+        Layout(
+            'alpaca',
+            'Alpaca: tatsu-lab/alpaca, yahma/alpaca-cleaned',
+            Columns(['instruction', 'input'], 'output'),
+            {'instruction': _TEXT, 'input': _TEXT, 'output': _TEXT},
+            ('generator', 'chosen', 'rejected', 'generation', 'generations'),
+            example='{"instruction": "…", "input": "…", "output": "…"}',
+        ),
+        Layout(
+            'llamafactory_preference',
+            'LLaMA-Factory: preference data in ShareGPT form',
+            Columns('conversations', ['chosen', 'rejected']),
+            {'conversations': _CHAT, 'chosen': _CHAT, 'rejected': _CHAT},
+            example='{"conversations": [{"from": "human", "value": "…"}], "chosen": {"from": "gpt", "value": "…"}, …}',
+        ),
+        Layout(
+            'llamafactory_alpaca_preference',
+            'LLaMA-Factory: preference data in Alpaca form',
+            Columns(['instruction', 'input'], ['chosen', 'rejected']),
+            {'instruction': _TEXT, 'input': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
+            example='{"instruction": "…", "input": "…", "chosen": "…", "rejected": "…"}',
+        ),
+        Layout(
+            'trl',
+            "TRL's preference format with explicit prompts: texts or messages",
+            _PAIR,
+            {'prompt': _EITHER, 'chosen': _EITHER, 'rejected': _EITHER},
+            example='{"prompt": "…", "chosen": "…", "rejected": "…"}',
+        ),
+        Layout(
+            'trl_implicit',
+            "TRL's preference format with implicit prompts: messages (or, as hh_rlhf, texts)",
+            _IMPLICIT_PAIR,
+            {'chosen': _CHAT, 'rejected': _CHAT},
+            _PROMPTS,
+            example='{"chosen": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}], "rejected": …}',
+        ),
+        Layout(
+            'kto',
+            "TRL's unpaired preference format (KTO)",
+            Columns('prompt', 'completion', rating='label', scale=Scale({'false': 0, 'true': 1})),
+            {'prompt': _EITHER, 'completion': _EITHER, 'label': 'truth'},
+            example='{"prompt": "…", "completion": "…", "label": true}',
+        ),
+        Layout(
+            'prompt_completion',
+            "TRL's prompt-completion format",
+            Columns('prompt', 'completion'),
+            {'prompt': _EITHER, 'completion': _EITHER},
+            example='{"prompt": "…", "completion": "…"}',
+        ),
+        Layout(
+            'orca_dpo',
+            'Intel/orca_dpo_pairs',
+            Columns(['system', 'question'], ['chosen', 'rejected']),
+            {'system': _TEXT, 'question': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
+            example='{"system": "…", "question": "…", "chosen": "…", "rejected": "…"}',
+        ),
+        Layout(
+            'vllm',
+            'vLLM: the request outputs of LLM.generate, as dicts',
+            Columns('prompt', 'outputs[].text'),
+            {'prompt': _TEXT, 'outputs[].text': 'texts'},
+            example='{"request_id": "…", "prompt": "…", "outputs": [{"index": 0, "text": "…"}]}',
+        ),
+        Layout(
+            'openai_batch',
+            "OpenAI's batch output; the prompts are in its input file (--prompts)",
+            Columns(
+                generation='response.body.choices[].message.content',
+                model_name='response.body.model',
+                instruction_id='custom_id',
+            ),
+            {'custom_id': _TEXT, 'response.body.choices[].message': 'structs|conversations'},
+            prompts=Prompts('custom_id', 'custom_id', 'body.messages'),
+            example='{"custom_id": "…", "response": {"body": {"model": "…", "choices": [{"message": {"content": "…"}}]}}}',
+        ),
+        Layout(
+            'argilla_export',
+            'Argilla: records of a preference dataset, as to_datasets() of its SDK writes them',
+            Columns(
+                generation='generations-{i}',
+                instruction_id='id',
+                model_name='generations-{i}-model',
+                rating='generations-{i}-rating.suggestion',
+                rationale='generations-{i}-rationale.suggestion',
+                agent='generations-{i}-rating.suggestion.agent',
+            ),
+            {'instruction': _TEXT, 'generations-{i}': _TEXT},
+            example='{"id": "…", "instruction": "…", "generations-0": "…", "generations-0-rating.suggestion": 4, …}',
+        ),
+        Layout(
+            'label_studio',
+            "Label Studio's JSON export of pairwise comparisons",
+            Columns(
+                'data.prompt',
+                ['data.answer1', 'data.answer2'],
+                rating=['annotations[0].result[0].value.selected', 'annotations[0].result[0].value.selected'],
+                scale=(Scale({'left': 1, 'right': 0}), Scale({'left': 0, 'right': 1})),
+            ),
+            {'data.prompt': _TEXT, 'data.answer1': _TEXT, 'data.answer2': _TEXT},
+            example='{"data": {"prompt": "…", "answer1": "…", "answer2": "…"}, "annotations": [{"result": […]}]}',
+        ),
+    )
+}
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of a name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in LAYOUTS:
+        raise ValueError(f'layout={name!r}: use {AUTO!r} or one of {", ".join(map(repr, LAYOUTS))}')
+    return LAYOUTS[name]
+
+
+def fitting(schema: pa.Schema) -> list[Layout]:
+    """The layouts that a schema may be of; of two of which one asks for more, that one alone."""
+    fit = [layout for layout in LAYOUTS.values() if _fits(layout, schema)]
+    return [one for one in fit if not any(one.needs.keys() < other.needs.keys() for other in fit)]
+
+
+def _fits(layout: Layout, schema: pa.Schema) -> bool:
+    if any(name in schema.names for name in layout.lacks):
+        return False
+    return all(_kind(schema, path) in kinds.split('|') for path, kinds in layout.needs.items())
+
+
+def _kind(schema: pa.Schema, source: str) -> str | None:
+    """What there is at the end of a path; None if there is none."""
+    source = next(iter(numbered(source, schema.names).values()), source)
+    path = path_to(source, schema.names)
+    if path is None:
+        return None
+    try:
+        end = follow(pa.nulls(0, plain_type(schema.field(schema.names.index(path.column)).type)), path.steps).type
+    except NoSuchPath:
+        return None
+    return _kind_of(plain_type(end))
+
+
+def _kind_of(kind: pa.DataType) -> str:
+    types = pa.types
+    if chat.is_chat_type(kind):
+        return _CHAT
+    if types.is_large_list(kind):
+        return f'{_kind_of(plain_type(kind.value_type))}s'
+    if types.is_large_string(kind) or types.is_large_binary(kind):
+        return _TEXT
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return 'number'
+    if types.is_boolean(kind):
+        return 'truth'
+    if types.is_temporal(kind):
+        return 'time'
+    return 'null' if types.is_null(kind) else 'struct'
