@@ -5,6 +5,7 @@ Everything after `input` works on tables of this schema; `input` makes them from
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,8 @@ class InputFacts(NamedTuple):
         num_bytes: of the files; None if nobody looked.
         ids: PCollection of lists of instruction ids, one for each place where a group is said to be.
         metadata: the columns that are carried along; None if nobody knows.
+        scores: there are exact scores beside the ratings.
+        chat: there are the messages of conversations.
     """
 
     groups_are_whole: bool = False
@@ -55,11 +58,18 @@ class InputFacts(NamedTuple):
     num_bytes: int | None = None
     ids: Any = None
     metadata: tuple[str, ...] | None = None
+    scores: bool = False
+    chat: bool = False
 
 
 def is_grouped(table: pa.Table) -> bool:
     """Whether every group of the table is whole already."""
     return GROUPED in (table.schema.metadata or {})
+
+
+def together(tables: Iterable[pa.Table]) -> pa.Table:
+    """Canonical tables as one; of columns that some of them have, null in the others."""
+    return pa.concat_tables(tables, promote_options='default')
 
 
 def metadata_columns(table: pa.Table) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA_PREFIX, TEXT, differ, group_starts, rows
+from beam_argilla.generations import METADATA_PREFIX, TEXT, differ, group_starts, rows, together
 from beam_argilla.grouping.policies import Policies
 
 # A partition that grows beyond this while it is merged is looked through for groups that are too large.
@@ -52,12 +52,12 @@ def merge(tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BY
         held.append(table)
         size += table.nbytes
         if size > limit and policies.max_generations is not None:
-            kept = _cut(pa.concat_tables(held), policies, too_large)
+            kept = _cut(together(held), policies, too_large)
             yield Arranged(kept.table.slice(0, 0), kept.failed, kept.counts)
             held, size = [kept.table], kept.table.nbytes
             limit = max(limit, 2 * size)  # what is left cannot be cut: do not look again before it has doubled
     if held:
-        yield arrange(pa.concat_tables(held), policies)
+        yield arrange(together(held), policies)
 
 
 def arrange(table: pa.Table, policies: Policies) -> Arranged:

@@ -16,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped
+from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Policies
 from beam_argilla.grouping.shuffle import split
@@ -117,7 +117,7 @@ class GroupGenerations(Fallible):
             ).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
-        grouped.groups.input_facts = InputFacts(metadata=facts.metadata)
+        grouped.groups.input_facts = InputFacts(metadata=facts.metadata, scores=facts.scores, chat=facts.chat)
         return grouped.groups
 
     def _check_windowing(self, tables: beam.PCollection, whole: bool) -> None:
@@ -198,7 +198,7 @@ class _Partition(beam.DoFn):
     def _write(self, buffers: dict[Any, dict[int, list[pa.Table]]], timestamps: dict[Any, Any]) -> list[WindowedValue]:
         out = []
         for window, buffer in buffers.items():
-            slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
+            slices = ((partition, together(parts)) for partition, parts in buffer.items())
             if self._place is None:
                 elements: Iterator[Any] = ((partition, to_ipc(table)) for partition, table in slices)
             else:

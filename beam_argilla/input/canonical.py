@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from beam_argilla.columns import Columns
 from beam_argilla.failures import FailedRecord
-from beam_argilla.generations import rows
+from beam_argilla.generations import InputFacts, rows
 from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import Origin, to_canonical
@@ -34,3 +34,8 @@ def canonical_tables(
     names = columns_to_read(columns, table.column_names)
     origins = None if origin is None else [Origin(origin.source, origin.row + i) for i in range(table.num_rows)]
     return from_rows(rows(table.select(names), nulls=True), columns, origins)
+
+
+def facts_of(columns: Columns) -> InputFacts:
+    """What is known of an input by its columns alone."""
+    return InputFacts(metadata=tuple(columns.metadata), scores=columns.scale is not None, chat=columns.chat)

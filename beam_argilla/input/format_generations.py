@@ -13,12 +13,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
-from beam_argilla.generations import InputFacts
+from beam_argilla.input.canonical import canonical_tables, facts_of
 from beam_argilla.input.frames import as_table
 from beam_argilla.input.parquet import pieces
 from beam_argilla.input.roles import missing_columns, no_such_columns
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
-from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse
 
 
@@ -58,7 +57,7 @@ class FormatGenerations(Fallible):
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
-        formatted.tables.input_facts = InputFacts(metadata=tuple(self.columns.metadata))
+        formatted.tables.input_facts = facts_of(self.columns)
         return formatted.tables
 
     def display_data(self) -> dict[str, Any]:
@@ -104,10 +103,9 @@ class _Format(beam.DoFn):
         table = as_table(element)
         if isinstance(table, pa.Table):
             for piece in pieces(table):
-                formatted = to_canonical(piece, self._columns)
-                yield from map(refuse, formatted.failed)
-                if formatted.table.num_rows:
-                    yield formatted.table
+                tables, failed = canonical_tables(piece, self._columns)
+                yield from map(refuse, failed)
+                yield from tables
             return
         buffered = self._rows.setdefault(window, [])
         buffered += [element] if table is None else table

@@ -6,15 +6,15 @@ To add one is to add a `Layout`, and a sample of its rows to the tests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 
 from beam_argilla.columns import Columns, Literal
 from beam_argilla.input import chat
-from beam_argilla.input.paths import NoSuchPath, follow, path_to
 from beam_argilla.input.plain import plain_type
-from beam_argilla.input.roles import numbered
+from beam_argilla.input.roles import numbered, type_at
 from beam_argilla.scale import Scale
 
 AUTO = 'auto'
@@ -47,7 +47,7 @@ class Layout:
     metadata: Sequence[str] = ()
     repeated: bool = False
     prompts: Prompts | None = None
-    example: str = ''
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ _WINNER = (
 _PAIR = Columns('prompt', ['chosen', 'rejected'])
 _IMPLICIT_PAIR = Columns('chosen', ['chosen', 'rejected'])
 
+# What the examples say.
+_Q, _A, _B = 'Say hello.', 'Hello!', 'Go away.'
+
+
+def _said(answer: str) -> list[dict[str, str]]:
+    return [{'role': 'user', 'content': _Q}, {'role': 'assistant', 'content': answer}]
+
+
 LAYOUTS: Mapping[str, Layout] = {
     layout.name: layout
     for layout in (
@@ -84,14 +92,14 @@ LAYOUTS: Mapping[str, Layout] = {
             'distilabel: TextGeneration and other tasks that write a generation per row',
             Columns(),
             {'instruction': _TEXT, 'generation': 'text|texts|conversation'},
-            example='{"instruction": "…", "generation": "…", "model_name": "…"}',
+            example={'instruction': _Q, 'generation': _A, 'model_name': 'm1', 'rating': 5},
         ),
         Layout(
             'distilabel_wide',
             'distilabel: UltraFeedback and GroupColumns',
             Columns(),
             {'instruction': _TEXT, 'generations': 'texts|conversations'},
-            example='{"instruction": "…", "generations": ["…", "…"], "ratings": [4, 5], "rationales": ["…", "…"]}',
+            example={'instruction': _Q, 'generations': [_A, _B], 'generation_models': ['m1', 'm2'], 'ratings': [5, 1]},
         ),
         Layout(
             'ultrafeedback',
@@ -105,7 +113,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 scale=Scale((1, 5)),
             ),
             {'instruction': _TEXT, 'completions[].response': 'texts', 'completions[].model': 'texts'},
-            example='{"instruction": "…", "completions": [{"model": "…", "response": "…", "fine-grained_score": 4.5}]}',
+            example={'instruction': _Q, 'completions': [{'model': 'm1', 'response': _A, 'fine-grained_score': 4.5}]},
         ),
         Layout(
             'ultrafeedback_binarized',
@@ -125,7 +133,14 @@ LAYOUTS: Mapping[str, Layout] = {
                 'score_chosen': 'number',
                 'score_rejected': 'number',
             },
-            example='{"prompt": "…", "prompt_id": "…", "chosen": [{"role": "user", "content": "…"}, …], …}',
+            example={
+                'prompt': _Q,
+                'prompt_id': 'p1',
+                'chosen': _said(_A),
+                'rejected': _said(_B),
+                'score_chosen': 8.5,
+                'score_rejected': 1.0,
+            },
         ),
         Layout(
             'dpo_mix',
@@ -138,7 +153,7 @@ LAYOUTS: Mapping[str, Layout] = {
             ),
             {'chosen': _CHAT, 'rejected': _CHAT, 'chosen_rating': 'number', 'rejected_rating': 'number'},
             _PROMPTS,
-            example='{"chosen": [{"role": "user", "content": "…"}, …], "rejected": […], "chosen_rating": 5.0, …}',
+            example={'chosen': _said(_A), 'rejected': _said(_B), 'chosen_rating': 5.0, 'rejected_rating': 1.0},
         ),
         Layout(
             'hh_rlhf',
@@ -146,7 +161,10 @@ LAYOUTS: Mapping[str, Layout] = {
             _IMPLICIT_PAIR,
             {'chosen': _TEXT, 'rejected': _TEXT},
             _PROMPTS,
-            example=r'{"chosen": "\n\nHuman: …\n\nAssistant: …", "rejected": "\n\nHuman: …\n\nAssistant: …"}',
+            example={
+                'chosen': f'\n\nHuman: {_Q}\n\nAssistant: {_A}',
+                'rejected': f'\n\nHuman: {_Q}\n\nAssistant: {_B}',
+            },
         ),
         Layout(
             'shp',
@@ -154,7 +172,7 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns('history', ['human_ref_A', 'human_ref_B'], instruction_id='post_id'),
             {'history': _TEXT, 'human_ref_A': _TEXT, 'human_ref_B': _TEXT},
             repeated=True,
-            example='{"post_id": "…", "history": "…", "human_ref_A": "…", "human_ref_B": "…", "labels": 1}',
+            example={'post_id': 'p1', 'history': _Q, 'human_ref_A': _A, 'human_ref_B': _B, 'score_A': 20, 'labels': 1},
         ),
         Layout(
             'helpsteer2',
@@ -162,7 +180,15 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns('prompt', 'response', rating='helpfulness', scale=Scale((0, 4))),
             {'prompt': _TEXT, 'response': _TEXT, 'helpfulness': 'number', 'correctness': 'number'},
             metadata=('correctness', 'coherence', 'complexity', 'verbosity'),
-            example='{"prompt": "…", "response": "…", "helpfulness": 3, "correctness": 4, "coherence": 4, …}',
+            example={
+                'prompt': _Q,
+                'response': _A,
+                'helpfulness': 4,
+                'correctness': 4,
+                'coherence': 4,
+                'complexity': 0,
+                'verbosity': 1,
+            },
         ),
         Layout(
             'helpsteer3',
@@ -174,7 +200,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 scale=(Scale((3, -3)), Scale((-3, 3))),
             ),
             {'context': _EITHER, 'response1': _TEXT, 'response2': _TEXT, 'overall_preference': 'number'},
-            example='{"context": [{"role": "user", "content": "…"}], "response1": "…", "response2": "…", …}',
+            example={'context': _said(_A)[:1], 'response1': _A, 'response2': _B, 'overall_preference': -3},
         ),
         Layout(
             'rewardbench',
@@ -186,14 +212,21 @@ LAYOUTS: Mapping[str, Layout] = {
                 model_name=['chosen_model', 'rejected_model'],
             ),
             {'prompt': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT, 'chosen_model': _TEXT, 'rejected_model': _TEXT},
-            example='{"prompt": "…", "chosen": "…", "chosen_model": "…", "rejected": "…", "rejected_model": "…", "id": 7}',
+            example={
+                'id': 7,
+                'prompt': _Q,
+                'chosen': _A,
+                'chosen_model': 'm1',
+                'rejected': _B,
+                'rejected_model': 'm2',
+            },
         ),
         Layout(
             'rm_bench',
             'THU-KEG/RM-Bench: several chosen and several rejected answers',
             Columns('prompt', ['chosen', 'rejected'], instruction_id='id'),
             {'prompt': _TEXT, 'chosen': 'texts', 'rejected': 'texts'},
-            example='{"id": "…", "prompt": "…", "chosen": ["…", "…", "…"], "rejected": ["…", "…", "…"]}',
+            example={'id': 'p1', 'prompt': _Q, 'chosen': [_A, 'Hi!'], 'rejected': [_B, 'No.']},
         ),
         Layout(
             'arena',
@@ -208,7 +241,13 @@ LAYOUTS: Mapping[str, Layout] = {
             ),
             {'conversation_a': _CHAT, 'conversation_b': _CHAT, 'model_a': _TEXT, 'model_b': _TEXT},
             repeated=True,
-            example='{"model_a": "…", "model_b": "…", "winner": "tie", "judge": "…", "conversation_a": […], …}',
+            example={
+                'model_a': 'm1',
+                'model_b': 'm2',
+                'winner': 'model_a',
+                'conversation_a': _said(_A),
+                'conversation_b': _said(_B),
+            },
         ),
         Layout(
             'mt_bench_answers',
@@ -216,14 +255,14 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns(generation='choices[0].turns[0]', model_name='model_id', instruction_id='question_id'),
             {'question_id': 'text|number', 'model_id': _TEXT, 'choices[].turns': 'texts|lists'},
             prompts=Prompts('question_id', 'question_id', 'turns[0]'),
-            example='{"question_id": 81, "model_id": "…", "choices": [{"index": 0, "turns": ["…", "…"]}]}',
+            example={'question_id': 81, 'model_id': 'm1', 'choices': [{'index': 0, 'turns': [_A, 'Bye!']}]},
         ),
         Layout(
             'alpaca_eval',
             'AlpacaEval: model_outputs.json',
             Columns(generation='output', model_name='generator'),
             {'instruction': _TEXT, 'output': _TEXT, 'generator': _TEXT},
-            example='{"instruction": "…", "output": "…", "generator": "…", "dataset": "…"}',
+            example={'instruction': _Q, 'output': _A, 'generator': 'm1'},
         ),
         Layout(
             'alpaca_eval_annotations',
@@ -237,7 +276,14 @@ LAYOUTS: Mapping[str, Layout] = {
             ),
             {'instruction': _TEXT, 'output_1': _TEXT, 'output_2': _TEXT},
             repeated=True,
-            example='{"instruction": "…", "output_1": "…", "generator_1": "…", "output_2": "…", "preference": 1.0, …}',
+            example={
+                'instruction': _Q,
+                'output_1': _A,
+                'generator_1': 'm1',
+                'output_2': _B,
+                'generator_2': 'm2',
+                'preference': 1.0,
+            },
         ),
         Layout(
             'nectar',
@@ -252,7 +298,10 @@ LAYOUTS: Mapping[str, Layout] = {
                 spoken=True,
             ),
             {'prompt': _TEXT, 'answers[].answer': 'texts', 'answers[].rank': 'numbers'},
-            example=r'{"prompt": "\n\nHuman: …\n\nAssistant: ", "answers": [{"answer": "…", "model": "…", "rank": 1}]}',
+            example={
+                'prompt': f'\n\nHuman: {_Q}\n\nAssistant: ',
+                'answers': [{'answer': _A, 'model': 'm1', 'rank': 1.0}, {'answer': _B, 'model': 'm2', 'rank': 7.0}],
+            },
         ),
         Layout(
             'sharegpt',
@@ -260,7 +309,7 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns('conversations', 'conversations'),
             {'conversations': _CHAT},
             ('chosen', 'rejected', 'generation', 'generations'),
-            example='{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}',
+            example={'conversations': [{'from': 'human', 'value': _Q}, {'from': 'gpt', 'value': _A}]},
         ),
         Layout(
             'conversation',
@@ -268,7 +317,7 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns('conversation', 'conversation', model_name='model'),
             {'conversation': _CHAT},
             ('chosen', 'rejected', 'generation', 'generations'),
-            example='{"model": "…", "conversation": [{"role": "user", "content": "…"}, …]}',
+            example={'model': 'm1', 'conversation': _said(_A)},
         ),
         Layout(
             'messages',
@@ -276,7 +325,7 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns('messages', 'messages'),
             {'messages': _CHAT},
             ('chosen', 'rejected', 'completion', 'prompt', 'instruction', 'generation', 'generations', 'label'),
-            example='{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}',
+            example={'messages': _said(_A)},
         ),
         Layout(
             'alpaca',
@@ -284,28 +333,32 @@ LAYOUTS: Mapping[str, Layout] = {
             Columns(['instruction', 'input'], 'output'),
             {'instruction': _TEXT, 'input': _TEXT, 'output': _TEXT},
             ('generator', 'chosen', 'rejected', 'generation', 'generations'),
-            example='{"instruction": "…", "input": "…", "output": "…"}',
+            example={'instruction': _Q, 'input': '', 'output': _A},
         ),
         Layout(
             'llamafactory_preference',
             'LLaMA-Factory: preference data in ShareGPT form',
             Columns('conversations', ['chosen', 'rejected']),
             {'conversations': _CHAT, 'chosen': _CHAT, 'rejected': _CHAT},
-            example='{"conversations": [{"from": "human", "value": "…"}], "chosen": {"from": "gpt", "value": "…"}, …}',
+            example={
+                'conversations': [{'from': 'human', 'value': _Q}],
+                'chosen': {'from': 'gpt', 'value': _A},
+                'rejected': {'from': 'gpt', 'value': _B},
+            },
         ),
         Layout(
             'llamafactory_alpaca_preference',
             'LLaMA-Factory: preference data in Alpaca form',
             Columns(['instruction', 'input'], ['chosen', 'rejected']),
             {'instruction': _TEXT, 'input': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
-            example='{"instruction": "…", "input": "…", "chosen": "…", "rejected": "…"}',
+            example={'instruction': _Q, 'input': '', 'chosen': _A, 'rejected': _B},
         ),
         Layout(
             'trl',
             "TRL's preference format with explicit prompts: texts or messages",
             _PAIR,
             {'prompt': _EITHER, 'chosen': _EITHER, 'rejected': _EITHER},
-            example='{"prompt": "…", "chosen": "…", "rejected": "…"}',
+            example={'prompt': _Q, 'chosen': _A, 'rejected': _B},
         ),
         Layout(
             'trl_implicit',
@@ -313,35 +366,35 @@ LAYOUTS: Mapping[str, Layout] = {
             _IMPLICIT_PAIR,
             {'chosen': _CHAT, 'rejected': _CHAT},
             _PROMPTS,
-            example='{"chosen": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}], "rejected": …}',
+            example={'chosen': _said(_A), 'rejected': _said(_B)},
         ),
         Layout(
             'kto',
             "TRL's unpaired preference format (KTO)",
             Columns('prompt', 'completion', rating='label', scale=Scale({'false': 0, 'true': 1})),
             {'prompt': _EITHER, 'completion': _EITHER, 'label': 'truth'},
-            example='{"prompt": "…", "completion": "…", "label": true}',
+            example={'prompt': _Q, 'completion': _A, 'label': True},
         ),
         Layout(
             'prompt_completion',
             "TRL's prompt-completion format",
             Columns('prompt', 'completion'),
             {'prompt': _EITHER, 'completion': _EITHER},
-            example='{"prompt": "…", "completion": "…"}',
+            example={'prompt': _Q, 'completion': _A},
         ),
         Layout(
             'orca_dpo',
             'Intel/orca_dpo_pairs',
             Columns(['system', 'question'], ['chosen', 'rejected']),
             {'system': _TEXT, 'question': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
-            example='{"system": "…", "question": "…", "chosen": "…", "rejected": "…"}',
+            example={'system': '', 'question': _Q, 'chosen': _A, 'rejected': _B},
         ),
         Layout(
             'vllm',
             'vLLM: the request outputs of LLM.generate, as dicts',
             Columns('prompt', 'outputs[].text'),
             {'prompt': _TEXT, 'outputs[].text': 'texts'},
-            example='{"request_id": "…", "prompt": "…", "outputs": [{"index": 0, "text": "…"}]}',
+            example={'request_id': '1', 'prompt': _Q, 'outputs': [{'index': 0, 'text': _A}, {'index': 1, 'text': _B}]},
         ),
         Layout(
             'openai_batch',
@@ -351,9 +404,12 @@ LAYOUTS: Mapping[str, Layout] = {
                 model_name='response.body.model',
                 instruction_id='custom_id',
             ),
-            {'custom_id': _TEXT, 'response.body.choices[].message': 'structs|conversations'},
+            {'custom_id': _TEXT, 'response.body.choices[].message': 'conversation|structs'},
             prompts=Prompts('custom_id', 'custom_id', 'body.messages'),
-            example='{"custom_id": "…", "response": {"body": {"model": "…", "choices": [{"message": {"content": "…"}}]}}}',
+            example={
+                'custom_id': 'p1',
+                'response': {'body': {'model': 'm1', 'choices': [{'message': {'role': 'assistant', 'content': _A}}]}},
+            },
         ),
         Layout(
             'argilla_export',
@@ -367,7 +423,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 agent='generations-{i}-rating.suggestion.agent',
             ),
             {'instruction': _TEXT, 'generations-{i}': _TEXT},
-            example='{"id": "…", "instruction": "…", "generations-0": "…", "generations-0-rating.suggestion": 4, …}',
+            example={'id': 'p1', 'instruction': _Q, 'generations-0': _A, 'generations-0-rating.suggestion': 5},
         ),
         Layout(
             'label_studio',
@@ -379,7 +435,10 @@ LAYOUTS: Mapping[str, Layout] = {
                 scale=(Scale({'left': 1, 'right': 0}), Scale({'left': 0, 'right': 1})),
             ),
             {'data.prompt': _TEXT, 'data.answer1': _TEXT, 'data.answer2': _TEXT},
-            example='{"data": {"prompt": "…", "answer1": "…", "answer2": "…"}, "annotations": [{"result": […]}]}',
+            example={
+                'data': {'prompt': _Q, 'answer1': _A, 'answer2': _B},
+                'annotations': [{'result': [{'type': 'pairwise', 'value': {'selected': 'left'}}]}],
+            },
         ),
     )
 }
@@ -410,15 +469,8 @@ def _fits(layout: Layout, schema: pa.Schema) -> bool:
 
 def _kind(schema: pa.Schema, source: str) -> str | None:
     """What there is at the end of a path; None if there is none."""
-    source = next(iter(numbered(source, schema.names).values()), source)
-    path = path_to(source, schema.names)
-    if path is None:
-        return None
-    try:
-        end = follow(pa.nulls(0, plain_type(schema.field(schema.names.index(path.column)).type)), path.steps).type
-    except NoSuchPath:
-        return None
-    return _kind_of(plain_type(end))
+    end = type_at(schema, next(iter(numbered(source, schema.names).values()), source))
+    return None if end is None else _kind_of(end)
 
 
 def _kind_of(kind: pa.DataType) -> str:

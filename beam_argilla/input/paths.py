@@ -98,13 +98,15 @@ def follow(array: pa.Array, steps: Sequence[Step]) -> pa.Array:
 
 def goes_into_text(kind: pa.DataType, steps: Sequence[Step]) -> bool:
     """Whether the way leads into text, which must be JSON then."""
-    for end in range(len(steps)):
-        here = follow(pa.nulls(0, kind), steps[:end]).type
-        while pa.types.is_large_list(here) and EACH in steps[:end]:
-            here = here.value_type
-        if pa.types.is_large_string(here) or pa.types.is_large_binary(here):
-            return True
-    return False
+    try:
+        ends = [follow(pa.nulls(0, kind), steps[:end]).type for end in range(len(steps))]
+    except NoSuchPath:
+        return False
+    return any(_is_text(end.value_type if EACH in steps[:i] else end) for i, end in enumerate(ends))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_large_string(kind) or pa.types.is_large_binary(kind)
 
 
 def _of_each(lists: pa.Array, items: pa.Array) -> pa.Array:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from beam_argilla.columns import NUMBER, Columns
 from beam_argilla.errors import InputError
-from beam_argilla.input.paths import path_to, possible_columns
+from beam_argilla.input.paths import NoSuchPath, follow, goes_into_text, path_to, possible_columns
 from beam_argilla.input.plain import is_list, plain_type
 
 # Names used where none is given: (long input, wide input), as distilabel names them. Wide input may use the former as
@@ -129,11 +129,13 @@ def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[
     ]
 
 
-def without_missing(columns: Columns, available: Collection[str]) -> Columns:
-    """The same without what is not there, but for the texts, which have to be."""
+def without_missing(columns: Columns, schema: pa.Schema) -> Columns:
+    """The same without what a schema does not have, but for the texts, which have to be there."""
 
     def is_there(source: Any) -> bool:
-        return not isinstance(source, str) or bool(path_to(source, available) or numbered(source, available))
+        if not isinstance(source, str):
+            return source is not None
+        return bool(numbered(source, schema.names)) or type_at(schema, source) is not None
 
     there: dict[str, Any] = {}
     for role in _OPTIONAL:
@@ -143,6 +145,20 @@ def without_missing(columns: Columns, available: Collection[str]) -> Columns:
     if there['rating'] is None:
         there['scale'] = None
     return replace(columns, **there)
+
+
+def type_at(schema: pa.Schema, source: str) -> pa.DataType | None:
+    """The plain type of what a column or path is of; None if it is not there. Within text anything may be: null."""
+    path = path_to(source, schema.names)
+    if path is None:
+        return None
+    kind = plain_type(column_type(schema, path.column))
+    if goes_into_text(kind, path.steps):
+        return pa.null()
+    try:
+        return plain_type(follow(pa.nulls(0, kind), path.steps).type)
+    except NoSuchPath:
+        return None
 
 
 def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:

@@ -40,13 +40,13 @@ class Bound(NamedTuple):
 
     Attributes:
         roles: role → its sources, side by side; of one that stands alone, it alone.
-        side_by_side: the generations of a row stand side by side.
+        beside: roles that have a source for each of the generations, which stand side by side.
         optional: a generation that is null is none, as in numbered columns.
         implicit: the instruction is what comes before the generations in their own columns.
     """
 
     roles: dict[str, tuple[Source | None, ...]]
-    side_by_side: bool
+    beside: frozenset[str]
     optional: bool
     implicit: bool
 
@@ -58,6 +58,7 @@ def bound(columns: Columns, names: Collection[str]) -> Bound:
         generation = next((name for name in generation_names(columns) if name in names), 'generation')
     given = {**{role: getattr(columns, role) for role in _ROLES}, 'generation': generation}
     roles = {role: source if isinstance(source, tuple) else (source,) for role, source in given.items() if source}
+    beside = {role for role, source in given.items() if isinstance(source, tuple)}
     optional = isinstance(generation, str) and generation not in names and NUMBER in generation
     if optional:
         numbers = numbered(generation, names)
@@ -65,8 +66,9 @@ def bound(columns: Columns, names: Collection[str]) -> Bound:
             if isinstance(source, str) and NUMBER in source:
                 there = numbered(source, names)
                 roles[role] = tuple(there.get(number) for number in numbers)
+                beside.add(role)
     implicit = bool(set(roles['instruction']) & set(roles['generation']))
-    return Bound(roles, optional or isinstance(generation, tuple), optional, implicit)
+    return Bound(roles, frozenset(beside - {'instruction'}), optional, implicit)
 
 
 def plain_columns(columns: Columns) -> Columns:
@@ -97,7 +99,7 @@ def _label(source: Any) -> str:
 def _are_named(columns: Columns, here: Bound, names: Collection[str]) -> bool:
     """Whether each role is played by one column that is called so."""
     sources = [source for role_sources in here.roles.values() for source in role_sources]
-    one_each = len(sources) == len(here.roles) and not here.side_by_side and not here.implicit
+    one_each = len(sources) == len(here.roles) and not here.beside and not here.implicit
     if columns.spoken or (columns.scale is not None and 'rating' in here.roles):
         return False  # of which truth may be a score, too
     return one_each and all(source in names for source in (*sources, *columns.metadata))
@@ -157,7 +159,7 @@ def view(table: pa.Table, columns: Columns) -> View:
             for array, source in zip(sources['generation'], here.roles['generation'], strict=True)
         ]
     made = {names['instruction']: prompts.texts}
-    if here.side_by_side:
+    if 'generation' in here.beside:
         made |= _side_by_side(generations, sources, here, columns, names, noted)
     else:
         made[names.get('generation', _label(here.roles['generation'][0]))] = generations[0]
@@ -295,8 +297,8 @@ def _side_by_side(
     made = {called['generation']: _joined(items, lengths)}
     for role, arrays in sources.items():
         names = here.roles[role]
-        if role not in PARALLEL or (len(names) == 1 and not isinstance(getattr(columns, role), tuple)):
-            continue  # of all of them alike
+        if role == 'generation' or role not in here.beside:
+            continue
         items = []
         for array, wanted, name in zip(arrays, lengths, names, strict=True):
             array, unequal = _spread(array, wanted)
@@ -406,7 +408,7 @@ def view_row(row: Mapping[str, Any], columns: Columns) -> tuple[dict[str, Any], 
         instruction, messages = _prompt(values['instruction'], columns.spoken)
         generations = [_answer_or_answers(value, name) for value, name in zip(values['generation'], names, strict=True)]
     made = {calls['instruction']: instruction}
-    if here.side_by_side:
+    if 'generation' in here.beside:
         made |= _row_side_by_side(generations, values, here, columns, calls)
     else:
         made[calls.get('generation', names[0])] = generations[0]
@@ -464,7 +466,7 @@ def _row_side_by_side(
     made = {called['generation']: [item for items in lists for item in items]}
     for role, found in values.items():
         names = here.roles[role]
-        if role not in PARALLEL or (len(names) == 1 and not isinstance(getattr(columns, role), tuple)):
+        if role == 'generation' or role not in here.beside:
             continue
         beside: list[Any] = []
         for k, (value, items) in enumerate(zip(found, lists, strict=True)):

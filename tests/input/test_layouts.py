@@ -1,0 +1,81 @@
+"""Layouts that people have: recognised, and read, as tables and as rows."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+import beam_argilla as ba
+from beam_argilla.input.canonical import canonical_tables
+from beam_argilla.input.layouts import fitting
+from beam_argilla.input.roles import without_missing
+from beam_argilla.input.rows import from_rows
+
+# Layout → of its example, the (generation, model, rating, exact score) in order.
+WANTED = {
+    'distilabel': [('Hello!', 'm1', '5', None)],
+    'distilabel_wide': [('Hello!', 'm1', '5', None), ('Go away.', 'm2', '1', None)],
+    'ultrafeedback': [('Hello!', 'm1', '5', 4.5)],
+    'ultrafeedback_binarized': [('Hello!', None, '4', 8.5), ('Go away.', None, '1', 1.0)],
+    'dpo_mix': [('Hello!', None, '5', 5.0), ('Go away.', None, '1', 1.0)],
+    'hh_rlhf': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'shp': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'helpsteer2': [('Hello!', None, '5', 4.0)],
+    'helpsteer3': [('Hello!', None, '5', 1.0), ('Go away.', None, '1', 0.0)],
+    'rewardbench': [('Hello!', 'm1', None, None), ('Go away.', 'm2', None, None)],
+    'rm_bench': [(text, None, None, None) for text in ('Hello!', 'Hi!', 'Go away.', 'No.')],
+    'arena': [('Hello!', 'm1', '5', 1.0), ('Go away.', 'm2', '1', 0.0)],
+    'alpaca_eval': [('Hello!', 'm1', None, None)],
+    'alpaca_eval_annotations': [('Hello!', 'm1', '5', 1.0), ('Go away.', 'm2', '1', 0.0)],
+    'nectar': [('Hello!', 'm1', '5', 1.0), ('Go away.', 'm2', '1', 7.0)],
+    'sharegpt': [('Hello!', None, None, None)],
+    'conversation': [('Hello!', 'm1', None, None)],
+    'messages': [('Hello!', None, None, None)],
+    'alpaca': [('Hello!', None, None, None)],
+    'llamafactory_preference': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'llamafactory_alpaca_preference': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'trl': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'trl_implicit': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'kto': [('Hello!', None, '5', 1.0)],
+    'prompt_completion': [('Hello!', None, None, None)],
+    'orca_dpo': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'vllm': [('Hello!', None, None, None), ('Go away.', None, None, None)],
+    'argilla_export': [('Hello!', None, '5', None)],
+    'label_studio': [('Hello!', None, '5', 1.0), ('Go away.', None, '1', 0.0)],
+}
+# Of these, the prompts are elsewhere.
+ELSEWHERE = {name: layout.prompts for name, layout in ba.LAYOUTS.items() if layout.prompts}
+
+
+@pytest.mark.parametrize('name', ba.LAYOUTS)
+def test_an_example_is_of_its_layout_alone(name):
+    example = pa.Table.from_pylist([ba.LAYOUTS[name].example])
+    assert [layout.name for layout in fitting(example.schema)] == [name]
+
+
+@pytest.mark.parametrize('name', ba.LAYOUTS.keys() - ELSEWHERE.keys())
+def test_an_example_means_the_same_as_a_table_and_as_a_row(name):
+    layout = ba.LAYOUTS[name]
+    columns = without_missing(layout.columns, pa.Table.from_pylist([layout.example]).schema)
+    for tables, failed in (
+        canonical_tables(pa.Table.from_pylist([layout.example]), columns),
+        from_rows([layout.example], columns),
+    ):
+        assert failed == []
+        rows = [row for table in tables for row in table.to_pylist()]
+        assert {row['instruction'] for row in rows} == {'Say hello.'}
+        found = [(row['generation'], row['model_name'], row['rating'], row.get('score')) for row in rows]
+        assert found == WANTED[name]
+
+
+@pytest.mark.parametrize(
+    'row',
+    [
+        {'question': 'q', 'chosen': 'a', 'rejected': 'b'},  # whose prompt the dialogues of hh_rlhf are not
+        {'prompt': 'q', 'response': 'a'},
+        {'text': 'q'},
+        {'prompt': 1, 'chosen': 2, 'rejected': 3},
+    ],
+)
+def test_what_nobody_has_declared_is_of_no_layout(row):
+    assert fitting(pa.Table.from_pylist([row]).schema) == []
