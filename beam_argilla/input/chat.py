@@ -11,11 +11,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from beam_argilla.failures import to_json
-from beam_argilla.input.plain import plain_type
+from beam_argilla.generations import TEXT
+from beam_argilla.input.plain import list_lengths, plain, plain_type
 from beam_argilla.input.values import as_list, as_mapping
 
 _KEYS = (('role', 'content'), ('from', 'value'), ('role', 'text'))
@@ -46,6 +49,47 @@ def is_chat_type(kind: pa.DataType) -> bool:
 def holds_chats(kind: pa.DataType) -> bool:
     """Whether they are conversations, or lists of conversations."""
     return is_chat_type(kind) or (pa.types.is_large_list(kind) and is_chat_type(kind.value_type))
+
+
+class Turns(NamedTuple):
+    """A column of conversations in the form that most have.
+
+    Attributes:
+        starts: where the messages of each row begin.
+        lengths: how many they are; 0 where there is none.
+        roles: of each message, as `Message` has it.
+        contents: of each message, text.
+    """
+
+    starts: np.ndarray
+    lengths: np.ndarray
+    roles: np.ndarray
+    contents: pa.Array
+
+    def said(self, turn: int, role: str, rows: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+        """What is said in the first (0) or last (-1) turn of each of these rows, and where it is of this role."""
+        at = self.starts if turn == 0 else self.starts + self.lengths - 1
+        of_role = np.zeros(len(rows), bool)
+        of_role[rows] = self.roles[at[rows]] == role
+        return self.contents.take(pa.array(np.where(of_role, at, 0), pa.int64(), mask=~of_role)), of_role
+
+
+def turns_of(array: pa.Array) -> Turns | None:
+    """The messages of a whole column, where they are lists of a role and a text each; None where they are not."""
+    kind = array.type
+    if not (pa.types.is_large_list(kind) and is_chat_type(kind)):
+        return None
+    names = {kind.value_type.field(i).name for i in range(kind.value_type.num_fields)}
+    role_key, content_key = next(keys for keys in _KEYS if names.issuperset(keys))
+    messages = pc.list_flatten(array)
+    roles, contents = (plain(pc.struct_field(messages, key)) for key in (role_key, content_key))
+    if roles.type != TEXT or contents.type != TEXT or messages.null_count:
+        return None
+    encoded = roles.dictionary_encode(null_encoding='encode')
+    known = np.array([_role(role) for role in encoded.dictionary.to_pylist()], object)
+    lengths = list_lengths(array)
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    return Turns(np.cumsum(lengths) - lengths, lengths, known[codes], contents.fill_null(''))
 
 
 def messages_of(value: Any) -> list[Message] | None:

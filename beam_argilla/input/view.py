@@ -151,9 +151,9 @@ def view(table: pa.Table, columns: Columns) -> View:
     if columns.scale is not None and 'rating' in sources:
         sources['rating'] = list(map(_as_score, sources['rating']))
     if here.implicit:
-        prompts, generations = _divided(sources['generation'], here, noted)
+        prompts, generations = _divided(sources['generation'], here, noted, columns.chat)
     else:
-        prompts = _prompts(sources['instruction'], here, columns.spoken)
+        prompts = _prompts(sources['instruction'], here, columns.spoken, columns.chat)
         generations = [
             _answers(array, _label(source), noted)
             for array, source in zip(sources['generation'], here.roles['generation'], strict=True)
@@ -183,6 +183,7 @@ class _Noted:
         self._masks: dict[tuple[str, str], np.ndarray] = {}
 
     def note(self, rows: Any, misread: Misread) -> None:
+        """Of these rows there is nothing, and why."""
         error, message = misread.args
         mask = self._masks.setdefault((error, message), np.zeros(self._num_rows, bool))
         mask[rows] = True
@@ -219,7 +220,7 @@ def _array(table: pa.Table, source: Source | None) -> pa.Array:
         ) from None
 
 
-def _prompts(arrays: Sequence[pa.Array], here: Bound, spoken: bool) -> _Prompts:
+def _prompts(arrays: Sequence[pa.Array], here: Bound, spoken: bool, keep_messages: bool) -> _Prompts:
     """The texts of instructions that have columns of their own."""
     names = here.roles['instruction']
     if len(arrays) > 1:
@@ -231,30 +232,61 @@ def _prompts(arrays: Sequence[pa.Array], here: Bound, spoken: bool) -> _Prompts:
         return _Prompts(joined, pa.nulls(len(joined), TEXT))
     (array,) = arrays
     if chat.is_chat_type(array.type):
-        return _of_messages([chat.messages_of(value) for value in array.to_pylist()])
+        quick = None if keep_messages else _one_turn(array)
+        conversations = [chat.messages_of(value) for value in _others(array, quick)]
+        return _of_messages(conversations, keep_messages, quick)
     if spoken and can_mean('instruction', array.type):
         texts = as_text(array).values.to_pylist()
-        return _of_messages([None if text is None else chat.prompt_of(text) for text in texts])
+        return _of_messages([None if text is None else chat.prompt_of(text) for text in texts], keep_messages)
     return _Prompts(array, pa.nulls(len(array), TEXT))
 
 
-def _of_messages(conversations: Sequence[Sequence[chat.Message] | None]) -> _Prompts:
+class _Quick(NamedTuple):
+    """Texts that were found a column at a time, and the rows in which they are right; others are looked at singly."""
+
+    texts: pa.Array
+    right: np.ndarray
+
+    def filled(self, others: Sequence[str | None]) -> pa.Array:
+        """The texts, with others where they are not right."""
+        return pc.replace_with_mask(self.texts, pa.array(~self.right), pa.array(others, TEXT))
+
+
+def _one_turn(array: pa.Array) -> _Quick | None:
+    """What the user says in conversations in which nobody else speaks."""
+    turns = chat.turns_of(array)
+    return None if turns is None else _Quick(*turns.said(0, 'user', turns.lengths == 1))
+
+
+def _others(array: pa.Array, quick: _Quick | None) -> list[Any]:
+    return (array if quick is None else array.filter(pa.array(~quick.right))).to_pylist()
+
+
+def _of_messages(
+    conversations: Sequence[Sequence[chat.Message] | None], keep_messages: bool, quick: _Quick | None = None
+) -> _Prompts:
     texts = [None if messages is None else chat.transcript(messages) for messages in conversations]
+    prompts = pa.array(texts, TEXT) if quick is None else quick.filled(texts)
+    if not keep_messages:
+        return _Prompts(prompts, pa.nulls(len(prompts), TEXT))
     as_json = [None if messages is None else chat.as_json(messages) for messages in conversations]
-    return _Prompts(pa.array(texts, TEXT), pa.array(as_json, TEXT))
+    return _Prompts(prompts, pa.array(as_json, TEXT))
 
 
 def _answers(array: pa.Array, name: str, noted: _Noted) -> pa.Array:
     """Generations, of conversations the last turn of the assistant."""
     if chat.is_chat_type(array.type):
+        turns = chat.turns_of(array)
+        quick = None if turns is None else _Quick(*turns.said(-1, 'assistant', turns.lengths > 0))
+        rows = np.arange(len(array)) if quick is None else np.flatnonzero(~quick.right)
         texts: list[str | None] = []
-        for row, value in enumerate(array.to_pylist()):
+        for row, value in zip(rows, _others(array, quick), strict=True):
             texts.append(None)
             try:
-                texts[row] = answer(value, name)
+                texts[-1] = answer(value, name)
             except Misread as e:
                 noted.note(row, e)
-        return pa.array(texts, TEXT)
+        return pa.array(texts, TEXT) if quick is None else quick.filled(texts)
     if pa.types.is_large_list(array.type) and chat.is_chat_type(array.type.value_type):
         items = pc.list_flatten(array)
         row_of_item = np.repeat(np.arange(len(array)), list_lengths(array))
@@ -266,12 +298,18 @@ def _answers(array: pa.Array, name: str, noted: _Noted) -> pa.Array:
     return array
 
 
-def _divided(arrays: Sequence[pa.Array], here: Bound, noted: _Noted) -> tuple[_Prompts, list[pa.Array]]:
+def _divided(
+    arrays: Sequence[pa.Array], here: Bound, noted: _Noted, keep_messages: bool
+) -> tuple[_Prompts, list[pa.Array]]:
     """Prompts and answers of columns that hold both."""
     names = list(map(_label, here.roles['generation']))
+    quick = None if keep_messages else _one_question(arrays)
+    rows = np.arange(len(arrays[0])) if quick is None else np.flatnonzero(~quick[0].right)
     prompts: list[Sequence[chat.Message] | None] = []
     answers: list[list[str | None]] = [[] for _ in arrays]
-    for row, values in enumerate(zip(*(array.to_pylist() for array in arrays), strict=True)):
+    prompt: Sequence[chat.Message] | None
+    others = (_others(array, quick and quick[0]) for array in arrays)
+    for row, *values in zip(rows, *others, strict=True):
         try:
             prompt, found = divide(values, names)
         except Misread as e:
@@ -280,7 +318,24 @@ def _divided(arrays: Sequence[pa.Array], here: Bound, noted: _Noted) -> tuple[_P
         prompts.append(prompt)
         for texts, text in zip(answers, found, strict=True):
             texts.append(text)
-    return _of_messages(prompts), [pa.array(texts, TEXT) for texts in answers]
+    if quick is None:
+        return _of_messages(prompts, keep_messages), [pa.array(texts, TEXT) for texts in answers]
+    of_quick = [one.filled(texts) for one, texts in zip(quick[1:], answers, strict=True)]
+    return _of_messages(prompts, keep_messages, quick[0]), of_quick
+
+
+def _one_question(arrays: Sequence[pa.Array]) -> list[_Quick] | None:
+    """The question, and the answer in each column, of conversations that are one question and an answer to it."""
+    columns = [chat.turns_of(array) for array in arrays]
+    turns = [found for found in columns if found is not None]
+    if len(turns) < len(arrays):
+        return None
+    asked = [found.said(0, 'user', found.lengths == 2) for found in turns]
+    said = [found.said(-1, 'assistant', found.lengths == 2) for found in turns]
+    right = np.logical_and.reduce([of_turn for _, of_turn in (*asked, *said)])
+    for texts, _ in asked[1:]:
+        right &= pc.equal(asked[0][0], texts).fill_null(False).to_numpy(zero_copy_only=False)
+    return [_Quick(texts, right) for texts, _ in (asked[0], *said)]
 
 
 def _side_by_side(
