@@ -308,7 +308,7 @@ def _divided(
     prompts: list[Sequence[chat.Message] | None] = []
     answers: list[list[str | None]] = [[] for _ in arrays]
     prompt: Sequence[chat.Message] | None
-    others = (_others(array, quick and quick[0]) for array in arrays)
+    others = (_others(array, None if quick is None else quick[0]) for array in arrays)
     for row, *values in zip(rows, *others, strict=True):
         try:
             prompt, found = divide(values, names)
