@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -46,11 +47,12 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     stopping.begin()
     screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
     try:
-        try:
-            job, p = prepare(args, beam_args)
-        except (ValueError, TypeError) as e:
-            raise errors.InputError(str(e)) from e
-        return run(job, p)
+        with contextlib.ExitStack() as tidying:
+            try:
+                job, p = prepare(args, beam_args, tidying)
+            except (ValueError, TypeError) as e:
+                raise errors.InputError(str(e)) from e
+            return run(job, p)
     except (KeyboardInterrupt, Exception) as e:
         told = messages.explain(e)
         if told is None or (args.debug and told[0] < 128):
@@ -60,8 +62,13 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
         return status
 
 
-def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, beam.Pipeline]:
+def prepare(
+    args: argparse.Namespace, beam_args: Sequence[str], tidying: contextlib.ExitStack
+) -> tuple[Job, beam.Pipeline]:
     """Builds the pipeline, and looks at the input and the server, before any data is read.
+
+    Args:
+        tidying: for as long as it is open, the pipeline can be used.
 
     Raises:
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
@@ -71,6 +78,8 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     standard = pipeline_options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
     p = beam.Pipeline(options=pipeline_options)
+    # Which Beam makes at once, and removes only where the pipeline runs.
+    tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
     local = ba.workers_run_here(p)
     columns = options.columns_of(args)
     read = None

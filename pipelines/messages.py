@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from beam_argilla import errors
+from beam_argilla.server.cleaning import printable
 
 from . import stopping
 
@@ -85,12 +86,12 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return stopping.status() or 130, STOPPED
     if found := raised_on_purpose(error):
         kind, message = found
-        return 1 if issubclass(kind, errors.RefusedError) else 2, f'error: {message}'
+        return 1 if issubclass(kind, errors.RefusedError) else 2, printable(f'error: {message}')
     if isinstance(error, OSError):
-        return 2, f'error: {error}'
+        return 2, printable(f'error: {error}')
     if _is_bug(error):
         return None
-    return 2, f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)'
+    return 2, printable(f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)')
 
 
 def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import beam_argilla as ba
-from beam_argilla.server.address import check_names, checked_url
+from beam_argilla.server.address import check_headers, check_names, checked_url
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as Group
@@ -218,13 +218,14 @@ def add_writing(group: Group) -> None:
 
 def headers_of(args: argparse.Namespace) -> dict[str, str]:
     """Name of each further HTTP header → the environment variable that holds its value."""
-    headers = {}
+    headers = []
     for header in args.header:
         name, equals, variable = header.partition('=')
         if not (name and equals and variable):
-            raise ValueError(f'--header {header}: write NAME=ENV, with the environment variable that holds the value')
-        headers[name] = variable
-    return headers
+            raise ValueError('--header: write NAME=ENV, with the environment variable that holds the value')
+        headers.append((name, variable))
+    check_headers(name for name, _ in headers)
+    return dict(headers)
 
 
 def needs_server(args: argparse.Namespace) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA_PREFIX, TEXT, differ, group_starts, rows, together
+from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT, differ, group_starts, rows, together
 from beam_argilla.grouping.policies import Policies
 
 # A partition that grows beyond this while it is merged is looked through for groups that are too large.
@@ -153,9 +153,9 @@ _OVERFLOW = (
 _TRUNCATED = 'Cut off: instruction id {id!r} has {size} generations, but a record has places for {limit}.'
 _STILL_MORE = 'Instruction id {id!r} has more generations than a record has places for: here are {size} of them.'
 _DUPLICATE = (
-    'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales. This '
-    'one is refused in favour of the one that comes first in order. If they are of two models, name the column that '
-    'says so (model_name).'
+    'Instruction id {id!r} has the same generation of the same model twice, with different ratings, rationales or '
+    'agents. This one is refused in favour of the one that comes first in order. If they are of two models, name the '
+    'column that says so (model_name).'
 )
 
 
@@ -177,7 +177,10 @@ def _sorted(table: pa.Table, first: str | None = None) -> pa.Table:
 def _merge_duplicates(
     table: pa.Table, key: Sequence[str], failed: list[FailedRecord], counts: dict[str, int]
 ) -> pa.Table:
-    """Keeps one of rows that agree in the key; rows with a rating come before those without."""
+    """Keeps one of rows that agree in the key, with the metadata of all; rows with a rating come before those without.
+
+    What a twin says besides that has no place in the one that is kept: then it is refused.
+    """
     if table.num_rows < 2:
         return table
     new: np.ndarray = np.zeros(table.num_rows, bool)
@@ -188,13 +191,36 @@ def _merge_duplicates(
     if new.all():
         return table
     duplicates = np.flatnonzero(~new)
-    kept = table.take(pa.array(np.flatnonzero(new)[np.cumsum(new)[duplicates] - 1]))
+    parents = np.flatnonzero(new)[np.cumsum(new)[duplicates] - 1]
+    kept = table.take(pa.array(parents))
     twins = table.take(pa.array(duplicates))
     says_more: np.ndarray = np.zeros(len(duplicates), bool)
-    for name in ('rating', 'rationale'):
-        says_more |= differ(kept.column(name), twins.column(name)) & twins.column(name).is_valid().to_numpy()
+    is_valid = {name: twins.column(name).is_valid().to_numpy() for name in ('rating', 'rationale', 'agent')}
+    is_valid['agent'] &= is_valid['rating'] | is_valid['rationale']  # of nothing, nobody is the judge
+    for name, valid in is_valid.items():
+        says_more |= differ(kept.column(name), twins.column(name)) & valid
     for row in rows(twins.filter(pa.array(says_more))):
         group = row['instruction_id']
         failed.append(failed_rows([row], 'group', 'DuplicateGeneration', _DUPLICATE.format(id=group), group))
     counts['duplicate_generations'] = int((~says_more).sum())
-    return table.filter(pa.array(new))
+    return _with_metadata_of(table, parents[~says_more], duplicates[~says_more]).filter(pa.array(new))
+
+
+def _with_metadata_of(table: pa.Table, kept: np.ndarray, twins: np.ndarray) -> pa.Table:
+    """The table, the metadata of rows together with those of their twins: where they differ, all values, in order."""
+    for index, name in enumerate(table.column_names):
+        if not name.startswith(METADATA_PREFIX):
+            continue
+        column = table.column(name).combine_chunks()
+        more: dict[int, list[str | None]] = {}
+        pairs = zip(column.take(pa.array(kept)).to_pylist(), column.take(pa.array(twins)).to_pylist(), strict=True)
+        for row, (own, other) in zip(kept.tolist(), pairs, strict=True):
+            known = set(more.get(row, own or ()))
+            if not known.issuperset(other or ()):
+                more[row] = sorted(known.union(other), key=lambda text: (text is None, text))
+        if more:
+            places = np.arange(len(column))
+            places[list(more)] = len(column) + np.arange(len(more))
+            merged = pa.concat_arrays([column, pa.array(list(more.values()), METADATA)]).take(pa.array(places))
+            table = table.set_column(index, table.schema.field(index), merged)
+    return table

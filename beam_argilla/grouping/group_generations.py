@@ -16,7 +16,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped, together
+from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Policies
 from beam_argilla.grouping.shuffle import split
@@ -42,7 +42,8 @@ class GroupGenerations(Fallible):
     Input: PCollection of canonical tables (of `ReadGenerations` or `FormatGenerations`), bounded or windowed.
     Output: PCollection of canonical tables in which every group is whole, its rows adjacent and in an order that
     depends on the data alone: by `position` if there is one, then (model_name, generation). Exact duplicates of
-    (model_name, generation) are merged; a duplicate that carries another rating or rationale is refused.
+    (model_name, generation) are merged, with the metadata of each; a duplicate that carries another rating, rationale
+    or agent is refused.
 
     What the policies refuse goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
@@ -275,10 +276,8 @@ class _Whole(beam.DoFn):
 
 
 def _ids_of(table: pa.Table) -> list[str]:
-    """The ids of a table whose groups are whole, one for each row that the group was."""
-    if pc.any(pc.is_valid(table.column('position'))).as_py():  # wide: each row's items count from 0
-        return table.filter(pc.equal(table.column('position'), 0)).column('instruction_id').to_pylist()
-    return table.column('instruction_id').take(pa.array(group_starts(table))).to_pylist()
+    """The ids of a table whose groups are whole; those that several rows had, more than once."""
+    return [*pc.unique(table.column('instruction_id')).to_pylist(), *repeated_ids(table)]
 
 
 def _as_table(ids: Sequence[str]) -> pa.Table:
@@ -293,8 +292,7 @@ class _Repeated(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[str]:
         _, addresses = element
-        counts = pc.value_counts(pa.concat_tables(map(_slice, addresses)).column('instruction_id').combine_chunks())
-        repeated = counts.filter(pc.greater(counts.field('counts'), 1)).field('values').to_pylist()
+        repeated = repeated_values(pa.concat_tables(map(_slice, addresses)).column('instruction_id').combine_chunks())
         if repeated and self._promised:
             raise BrokenPromiseError(
                 f'The input is not clustered: the rows of {len(repeated)} or more instruction ids, such as '

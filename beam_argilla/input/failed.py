@@ -117,7 +117,7 @@ def _keyed(origin: Origin) -> tuple[Origin, None]:
 
 def _origin(source: Any, row: Any) -> Origin:
     """The same for every way to write the path of a file of this machine."""
-    return os.path.abspath(source) if is_local(source) else source, row
+    return os.path.realpath(source) if is_local(source) else source, row
 
 
 class _Parse(beam.DoFn):

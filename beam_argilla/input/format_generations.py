@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -16,7 +17,7 @@ from beam_argilla.errors import InputError
 from beam_argilla.input.canonical import canonical_tables, facts_of
 from beam_argilla.input.frames import as_table
 from beam_argilla.input.parquet import pieces
-from beam_argilla.input.roles import missing_columns, no_such_columns
+from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.refusing import Fallible, Refused, refuse
 
@@ -51,9 +52,7 @@ class FormatGenerations(Fallible):
         _check_element_type(elements.element_type)
         names = _names_of(elements)
         if names is not None:
-            missing = missing_columns(names, self.columns)
-            if missing:
-                raise InputError(no_such_columns(missing, names))
+            check_columns(names, self.columns)
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
@@ -92,6 +91,7 @@ class _Format(beam.DoFn):
 
     def __init__(self, columns: Columns):
         self._columns = columns
+        self._needed = partial(columns_to_read, columns)
 
     def start_bundle(self) -> None:
         self._rows: dict[Any, list[Any]] = {}
@@ -100,18 +100,20 @@ class _Format(beam.DoFn):
     def process(
         self, element: Any, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
-        table = as_table(element)
+        table = as_table(element, self._needed)
         if isinstance(table, pa.Table):
             for piece in pieces(table):
                 tables, failed = canonical_tables(piece, self._columns)
                 yield from map(refuse, failed)
                 yield from tables
             return
-        buffered = self._rows.setdefault(window, [])
-        buffered += [element] if table is None else table
+        if table is not None:
+            check_columns(list(table[0]), self._columns)
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
-        if len(buffered) >= MAX_ROWS:
-            yield from self._flush(window)
+        for row in [element] if table is None else table:
+            self._rows.setdefault(window, []).append(row)
+            if len(self._rows[window]) >= MAX_ROWS:
+                yield from self._flush(window)
 
     def finish_bundle(self) -> Iterator[Any]:
         for window in list(self._rows):

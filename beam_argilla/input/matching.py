@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -12,8 +13,10 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from beam_argilla.errors import InputError
+from beam_argilla.files import is_local
 
 SUFFIX = '.parquet'
+_SUFFIXES = (SUFFIX, '.parq', '.pq')  # of files in folders, in capitals as well
 # What Hive and Spark write for null.
 _NULL = '__HIVE_DEFAULT_PARTITION__'
 _SEVERAL_READINGS = 6  # components of a path with brackets: each may be a name or a pattern
@@ -43,10 +46,10 @@ def _findable(pattern: str) -> str:
 
 
 def matching_files(patterns: Sequence[str]) -> list[Any]:
-    """Metadata of the files, each once; every pattern must match some.
+    """Metadata of the files, each once, by the first path that leads to it; every pattern must match some.
 
     A folder stands for the Parquet files in it and below, but for hidden ones (``_temporary``, ``.part``). Brackets
-    that are in the name of what is there are a name, not a pattern.
+    that are in the name of what is there are a name, not a pattern; on this machine, so are ``*`` and ``?``.
 
     Raises:
         InputError: a pattern matches no file.
@@ -54,8 +57,13 @@ def matching_files(patterns: Sequence[str]) -> list[Any]:
     files: dict[str, Any] = {}
     for pattern in patterns:
         for file in _files_of(pattern):
-            files.setdefault(os.path.normpath(file.path) if '://' not in file.path else file.path, file)
+            files.setdefault(_identity(file.path), file)
     return sorted(files.values(), key=lambda file: file.path)
+
+
+def _identity(path: str) -> Any:
+    """Equal for paths to one file that mean the same: a link in a folder ``column=value`` says something else."""
+    return (os.path.realpath(path), *columns_in_path(os.path.abspath(path)).items()) if is_local(path) else path
 
 
 def _files_of(pattern: str) -> list[Any]:
@@ -77,32 +85,41 @@ def _files_of(pattern: str) -> list[Any]:
 
 def _data_files(files: Sequence[Any], folder: str) -> list[Any]:
     depth = folder.count('/') + 1
-    visible = [f for f in files if f.path.endswith(SUFFIX) and not _is_hidden(f.path.split('/')[depth:])]
+    visible = [f for f in files if f.path.lower().endswith(_SUFFIXES) and not _is_hidden(f.path.split('/')[depth:])]
     if not visible:
         raise InputError(f'The folder {folder!r} has no {SUFFIX} files; name other files by a pattern.')
     return visible
 
 
 def _match(pattern: str) -> list[Any]:
+    if is_local(pattern) and os.path.isdir(pattern):  # Beam finds a folder as if it were a file
+        return []
     try:
         (result,) = FileSystems.match([pattern])
     except BeamIOError as e:
         raise InputError(f'The files of {pattern!r} cannot be listed: {e}') from e
-    except ValueError as e:  # no such kind of file system
-        raise InputError(f'{pattern!r}: {e}') from e
-    return [] if os.path.isdir(pattern) else result.metadata_list  # Beam finds a folder as if it were a file
+    return result.metadata_list
 
 
 def _readings(pattern: str) -> Iterator[str]:
-    """The pattern with its brackets taken as names, and, where those are not there, as patterns."""
-    parts = pattern.split('/')
-    bracketed = [i for i, part in enumerate(parts) if '[' in part][:_SEVERAL_READINGS]
-    for are_names in itertools.product((True, False), repeat=len(bracketed)):
+    """The pattern with what may be a name taken as one, and, where that is not there, as a pattern."""
+    local, parts = is_local(pattern), pattern.split('/')
+    doubtful = [i for i in range(len(parts)) if _may_be_name(parts[: i + 1], local)][:_SEVERAL_READINGS]
+    for are_names in itertools.product((True, False), repeat=len(doubtful)):
         read = list(parts)
-        for i, is_name in zip(bracketed, are_names, strict=True):
+        for i, is_name in zip(doubtful, are_names, strict=True):
             if is_name:
-                read[i] = read[i].replace('[', '[[]')
+                read[i] = re.sub(r'[\[?*]', r'[\g<0>]', read[i])
         yield '/'.join(read)
+
+
+def _may_be_name(parts: Sequence[str], local: bool) -> bool:
+    """Whether the last part of a path, which could be a pattern, may be the name of what is there.
+
+    Brackets are in names more often than one thinks, and can be looked for anywhere; ``*`` and ``?`` are in most
+    patterns and hardly in a name, so it is only asked for where asking costs nothing.
+    """
+    return '[' in parts[-1] or (local and not {'*', '?'}.isdisjoint(parts[-1]) and os.path.lexists('/'.join(parts)))
 
 
 def _is_marker(path: str) -> bool:
@@ -123,5 +140,13 @@ def columns_in_path(path: str) -> dict[str, str | None]:
     for folder in path.split('/')[:-1]:
         name, equals, value = folder.partition('=')
         if equals and name:
-            found[unquote(name)] = None if value == _NULL else unquote(value)
+            found[_unquoted(name)] = None if value == _NULL else _unquoted(value)
     return found
+
+
+def _unquoted(text: str) -> str:
+    """What the text stands for; itself where it stands for no UTF-8, lest two values become one."""
+    try:
+        return unquote(text, errors='strict')
+    except UnicodeDecodeError:
+        return text

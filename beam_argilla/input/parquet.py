@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from apache_beam.io.filesystem import BeamIOError
 from beam_argilla.errors import InputError
 from beam_argilla.files import open_file
 from beam_argilla.input.matching import columns_in_path
+from beam_argilla.input.roles import Wanted, path_field
 
 # Uncompressed bytes that one worker reads in one go, and that one table holds. A footer read per 64 MB does not
 # count; a few tables of 16 MB fit any worker.
@@ -36,12 +37,15 @@ def schema_of(parquet: pq.ParquetFile, path: str) -> pa.Schema:
     schema = parquet.schema_arrow
     for name in columns_in_path(path):
         if name not in schema.names:
-            schema = schema.append(pa.field(name, pa.string()))
+            schema = schema.append(path_field(name))
     return schema
 
 
-def batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator[pa.Table]:
-    """The row groups in pieces of about BATCH_BYTES as encoded, of those of the columns that are there.
+def batches(path: str, first: int, end: int, wanted: Wanted) -> Iterator[pa.Table]:
+    """The row groups in pieces of about BATCH_BYTES as encoded.
+
+    Args:
+        wanted: names of the columns that are there → those to read.
 
     Raises:
         InputError: they cannot be read.
@@ -50,6 +54,8 @@ def batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator
         groups = [parquet.metadata.row_group(i) for i in range(first, end)]
         row_bytes = sum(g.total_byte_size for g in groups) / max(sum(g.num_rows for g in groups), 1)
         batch_size = int(min(max(BATCH_BYTES / max(row_bytes, 1), 1), _MAX_BATCH_ROWS))
+        names = schema_of(parquet, path).names
+        columns = list(wanted(names))
         present = [name for name in columns if name in parquet.schema_arrow.names]
         in_path = {n: v for n, v in columns_in_path(path).items() if n in columns and n not in present}
         present = present or parquet.schema_arrow.names[:1]  # to know how many rows there are
@@ -63,7 +69,8 @@ def batches(path: str, first: int, end: int, columns: Sequence[str]) -> Iterator
                 raise InputError(f'{path} cannot be read as Parquet (row groups {first} to {end - 1}): {e}') from e
             table = pa.Table.from_batches([batch])
             for name, value in in_path.items():
-                table = table.append_column(name, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
+                field = path_field(name)
+                table = table.append_column(field, pa.repeat(pa.scalar(value, field.type), table.num_rows))
             yield table
 
 

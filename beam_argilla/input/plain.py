@@ -69,6 +69,8 @@ def _of_extension(array: pa.ExtensionArray) -> pa.Array:
     storage = array.storage
     if name == 'arrow.uuid':
         return pa.array([None if b is None else str(uuid.UUID(bytes=b)) for b in storage.to_pylist()], TEXT)
+    if name.startswith('pandas.'):  # periods and intervals, which it stores as numbers
+        return pa.array([str(v) if v == v else None for v in array.to_pandas()], TEXT)
     return storage.cast(pa.bool_()) if name == 'arrow.bool8' else _plain(storage)
 
 

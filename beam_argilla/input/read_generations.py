@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
@@ -16,13 +16,14 @@ from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
-from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
+from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
 from beam_argilla.input import parquet
+from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
 from beam_argilla.input.matching import matching_files, patterns_of
 from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
 from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
-from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
+from beam_argilla.input.tables import Origin
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
@@ -38,8 +39,8 @@ class ReadGenerations(Fallible):
 
     Args:
         patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
-            several stand for is read once. Folders on the way that are called ``column=value`` are columns. Brackets
-            are taken as they stand where such a file or folder is there.
+            several lead to is read once. Folders on the way that are called ``column=value`` are columns. Brackets
+            (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is there.
         columns: what the input calls its columns.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
@@ -79,7 +80,7 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
-        self.facts = InputFacts(clustered, clustered, metadata=tuple(self.columns.metadata))
+        self.facts = facts_of(self.columns)._replace(groups_are_whole=clustered, clustered=clustered)
         if validate:
             files = matching_files(self.patterns)
             seen = look([f.path for f in files], self.columns, on_bad_file)
@@ -165,18 +166,17 @@ class _Read(beam.DoFn):
             yield _bad_file(e, path, self._on_bad_file)
 
     def _canonical(self, path: str, first: int, end: int, row: int) -> Iterator[Any]:
-        for table in batches(path, first, end, columns_to_read(self._columns)):
+        for table in batches(path, first, end, partial(columns_to_read, self._columns)):
             Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
             try:
-                formatted = to_canonical(table, self._columns, Origin(path, row))
+                tables, failed = canonical_tables(table, self._columns, Origin(path, row))
             except InputError as e:
                 raise InputError(f'{path}: {e}') from e
             row += table.num_rows
-            yield from map(refuse, formatted.failed)
-            if not formatted.table.num_rows:
-                continue
-            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not. Groups of wide rows stay whole.
-            yield from [formatted.table] if is_grouped(formatted.table) else pieces(formatted.table)
+            yield from map(refuse, failed)
+            for canonical in tables:
+                # Decoded, a long prompt is there once a row, and not once a file. Groups of wide rows stay whole.
+                yield from [canonical] if is_grouped(canonical) else pieces(canonical)
 
 
 class _ReadIds(beam.DoFn):
@@ -189,14 +189,12 @@ class _ReadIds(beam.DoFn):
     def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
         last = None
         try:
-            for table in batches(*row_groups[:3], [self._columns.instruction_id or self._columns.instruction]):
-                ids = instruction_ids(table, self._columns)
-                if self._clustered:
-                    runs = ids.take(pa.array(run_starts(ids))).to_pylist()
-                    last, before = ids[-1].as_py(), last
-                    yield [i for n, i in enumerate(runs) if i is not None and not (n == 0 and i == before)]
-                else:
-                    yield ids.drop_null().to_pylist()
+            for table in batches(*row_groups[:3], partial(columns_of_ids, self._columns)):
+                ids = instruction_ids(table, self._columns).drop_null()  # whose rows are refused: they part no group
+                if self._clustered and len(ids):
+                    ids = ids.take(pa.array(run_starts(ids)))
+                    ids, last = ids.slice(int(ids[0].as_py() == last)), ids[-1].as_py()
+                yield ids.to_pylist()
         except InputError:
             pass  # whoever reads the rows will say so
 
@@ -217,21 +215,18 @@ def whole_groups(outputs: Iterable[Any], path: str) -> Iterator[Any]:
                 continue
             table = output if held is None else pa.concat_tables([held, output])
             starts = group_starts(table)
-            ids = table.column('instruction_id').take(pa.array(starts))
-            if len(pc.unique(ids)) < len(starts):
-                repeated = next(
-                    v['values'] for v in pc.value_counts(ids.combine_chunks()).to_pylist() if v['counts'] > 1
-                )
+            repeated = repeated_values(table.column('instruction_id').take(pa.array(starts)).combine_chunks())
+            if repeated:
                 raise BrokenPromiseError(
-                    f'{path} is not clustered: the rows of instruction id {repeated!r} are not adjacent.'
+                    f'{path} is not clustered: the rows of instruction id {repeated[0]!r} are not adjacent.'
                 )
             held = table.slice(starts[-1])
             if starts[-1]:
-                yield table.slice(0, starts[-1]).replace_schema_metadata({GROUPED: b'clustered'})
+                yield as_grouped(table.slice(0, starts[-1]))
     except InputError as e:
         if held is not None and not isinstance(e, BrokenPromiseError):  # of this group, more may have come
             message = f'The file broke off within this group: {e}'
             yield refuse(failed_rows(rows(held), 'format', 'BadFile', message, held.column(0)[0].as_py()))
         raise
     if held is not None:
-        yield held.replace_schema_metadata({GROUPED: b'clustered'})
+        yield as_grouped(held)

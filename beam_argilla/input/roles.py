@@ -31,6 +31,10 @@ PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
 _OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
 
 
+# Names of columns that are there → those of them that are wanted.
+Wanted = Callable[[Collection[str]], Collection[str]]
+
+
 def columns_to_read(columns: Columns, names: Collection[str]) -> list[str]:
     """Of the columns that are there, those that either layout could need."""
     wanted = [source for sources in _named(columns).values() for source in sources]
@@ -67,6 +71,20 @@ def generation_names(columns: Columns) -> tuple[str, ...]:
     return (columns.generation,) if isinstance(columns.generation, str) else USUAL['generation']
 
 
+_IN_PATH = b'beam_argilla.in_path'
+
+
+def path_field(name: str) -> pa.Field:
+    """The field of a column that the file has not, but its path (see `columns_in_path`)."""
+    return pa.field(name, pa.string(), metadata={_IN_PATH: b''})
+
+
+def _first(schema: pa.Schema, names: Sequence[str]) -> str | None:
+    """The first of the names that the file has a column of, else the first that its path has."""
+    own = [f.name for f in schema if _IN_PATH not in (f.metadata or {})]
+    return next((name for has in (own, schema.names) for name in names if name in has), None)
+
+
 def column_type(schema: pa.Schema, name: str) -> pa.DataType:
     """The type of the (first) column of that name; Arrow's own look-up finds none where there are several."""
     return schema.field(schema.names.index(name)).type
@@ -88,21 +106,26 @@ def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
         InputError: a column that must be there is not, or is there twice.
     """
     available = schema.names
-    missing = missing_columns(available, columns)
-    if missing:
-        raise InputError(no_such_columns(missing, available))
-    generation = next(name for name in generation_names(columns) if name in available)
-    names = {'instruction': str(columns.instruction), 'generation': generation}
+    check_columns(available, columns)
+    names = {
+        'instruction': str(columns.instruction),
+        'generation': str(_first(schema, generation_names(columns))),
+    }
     wide = is_wide(schema, names)
     for role in _OPTIONAL:
         named = getattr(columns, role)
         name = named if named is not None else _usual(schema, role, wide)
         if name is not None:
             names[role] = name
-    twice = next((name for name in (*names.values(), *columns.metadata) if available.count(name) > 1), None)
+    check_once(available, (*names.values(), *columns.metadata))
+    return names
+
+
+def check_once(available: Sequence[str], needed: Iterable[str]) -> None:
+    """Raises InputError if a column that is needed is there twice."""
+    twice = next((name for name in needed if available.count(name) > 1), None)
     if twice is not None:
         raise InputError(f'The input has {available.count(twice)} columns called {twice!r}: give each its own name.')
-    return names
 
 
 def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
@@ -110,10 +133,16 @@ def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
         return None
     of_long, of_wide = USUAL[role]
     if not wide:
-        return of_long if of_long in schema.names else None
-    if of_wide in schema.names:
-        return of_wide
-    return of_long if of_long in schema.names and is_list(column_type(schema, of_long)) else None
+        return _first(schema, [of_long])
+    listed = of_long in schema.names and is_list(column_type(schema, of_long))
+    return _first(schema, [of_wide, of_long] if listed else [of_wide])
+
+
+def check_columns(available: Sequence[str], columns: Columns) -> None:
+    """Raises InputError if a column that must be there is not."""
+    missing = missing_columns(available, columns)
+    if missing:
+        raise InputError(no_such_columns(missing, available))
 
 
 def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:

@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     """What the footers say.
 
     Attributes:
-        all_wide: every file is wide.
+        all_wide: every file is known to be wide.
         metadata_types: column → the type of metadata that can hold its values in every file.
     """
 
@@ -68,6 +68,13 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
         )
+    if not long and len(chosen) < len(paths):
+        _LOGGER.warning(
+            '%d of %d files were looked at, all of them wide. Others may be long, so the rows of all are grouped by a '
+            'shuffle, those of wide files that share an id as well. If all are wide, shuffle=False does without.',
+            len(chosen),
+            len(paths),
+        )
     names = dict.fromkeys(name for f in files for name in f.schema.names)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         kinds = {name: _kinds(files, name, pool) for name in names}
@@ -82,7 +89,7 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
-    return Seen(not long, {name: _metadata_type(found) for name, found in kinds.items()})
+    return Seen(not long and len(chosen) == len(paths), {name: _metadata_type(found) for name, found in kinds.items()})
 
 
 def _look(path: str, columns: Columns) -> _File | InputError:

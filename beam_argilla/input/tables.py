@@ -15,7 +15,18 @@ import pyarrow.compute as pc
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import GROUPED, MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, SCHEMA, SCORE, TEXT, rows
+from beam_argilla.generations import (
+    MESSAGES,
+    METADATA,
+    METADATA_PREFIX,
+    OPTIONAL,
+    SCHEMA,
+    SCORE,
+    TEXT,
+    as_grouped,
+    repeated_values,
+    rows,
+)
 from beam_argilla.input.plain import is_list, list_of, plain
 from beam_argilla.input.roles import PER_GENERATION, columns_to_read, is_wide, misfit, resolve
 from beam_argilla.input.values import (
@@ -140,7 +151,9 @@ def from_cells(
         found, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, whence
     )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
-    return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
+    made_of = np.unique(exploded.parents[~refused])  # rows of which something is left
+    repeated = repeated_values(out['instruction_id'].take(pa.array(made_of)))
+    return Formatted(as_grouped(whole, repeated), [*failed, *more])
 
 
 def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
@@ -150,16 +163,6 @@ def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequenc
     extra = {**there, **{METADATA_PREFIX + name: METADATA for name in metadata}}
     schema = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in extra.items())])
     return pa.Table.from_pylist(list(elements), schema)
-
-
-def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
-    """The instruction id of each row as it was read; null where there is none."""
-    if columns.instruction_id is None:
-        return sha256(as_text(plain(table.column(columns.instruction))).values)
-    ids, problems = as_id(plain(table.column(columns.instruction_id)))
-    for problem in problems:
-        ids = pc.if_else(pa.array(problem.mask), pa.scalar(None, TEXT), ids)
-    return ids
 
 
 def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:

@@ -190,7 +190,7 @@ def is_missing(value: Any) -> bool:
     if isinstance(value, decimal.Decimal):
         return value.is_nan()
     if isinstance(value, pa.Scalar):
-        return not value.is_valid or is_missing(value.as_py())
+        return not value.is_valid or (pa.types.is_floating(value.type) and is_missing(value.as_py()))
     return type(value).__name__ in ('NAType', 'NaTType')  # pandas', which need not be there
 
 

@@ -232,13 +232,22 @@ def _prompts(arrays: Sequence[pa.Array], here: Bound, spoken: bool, keep_message
         return _Prompts(joined, pa.nulls(len(joined), TEXT))
     (array,) = arrays
     if chat.is_chat_type(array.type):
-        quick = None if keep_messages else _one_turn(array)
-        conversations = [chat.messages_of(value) for value in _others(array, quick)]
-        return _of_messages(conversations, keep_messages, quick)
+        return _prompts_of(array, keep_messages)
     if spoken and can_mean('instruction', array.type):
         texts = as_text(array).values.to_pylist()
         return _of_messages([None if text is None else chat.prompt_of(text) for text in texts], keep_messages)
     return _Prompts(array, pa.nulls(len(array), TEXT))
+
+
+def texts_of_prompts(array: pa.Array) -> pa.Array:
+    """The texts of instructions that have a column of their own; of conversations, what is shown of them."""
+    return _prompts_of(array, keep_messages=False).texts if chat.is_chat_type(array.type) else array
+
+
+def _prompts_of(array: pa.Array, keep_messages: bool) -> _Prompts:
+    """Of conversations."""
+    quick = None if keep_messages else _one_turn(array)
+    return _of_messages([chat.messages_of(value) for value in _others(array, quick)], keep_messages, quick)
 
 
 class _Quick(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from beam_argilla.errors import CertificateError, JobError, NotArgillaError, TransientError
+from beam_argilla.server.address import is_place
+from beam_argilla.server.cleaning import without_user
 from beam_argilla.server.faults import Verdict, verdict
 
 
@@ -48,7 +49,7 @@ class Transport(NamedTuple):
             return ''
         host = urlsplit(self.server).hostname
         return (
-            f' (Requests go through the proxy {_without_password(self.proxy)}, which the environment names; '
+            f' (Requests go through the proxy {without_user(self.proxy)}, which the environment names; '
             f'NO_PROXY={host} in the environment goes round it.)'
         )
 
@@ -58,7 +59,7 @@ class Transport(NamedTuple):
         Args:
             error: httpx's.
             request: its method and address.
-            clean: takes secrets out of a text.
+            clean: takes out of a text what must not be shown.
         """
         cause = type(error).__name__
         if isinstance(error, httpx.ProxyError):  # 'STATUS REASON' of an answer to CONNECT, which no record is part of
@@ -157,15 +158,21 @@ def _proxy(server: SplitResult) -> str | None:
 
 def _check_proxy(proxy: str, server: SplitResult) -> None:
     try:
-        if not urlsplit(proxy).hostname:
-            raise ValueError('There is no host in it.')
         httpx.Client(proxy=proxy, verify=False).close()
-    except (ValueError, ImportError, httpx.InvalidURL) as e:
-        raise JobError(
-            f'The proxy {_without_password(proxy)} for {server.geturl()}, which the environment names '
-            f'({server.scheme.upper()}_PROXY or ALL_PROXY), cannot be used: {_without_password(str(e))} Correct it, or '
-            f'go round it with NO_PROXY={server.hostname} in the environment.'
-        ) from None
+    except ImportError as e:
+        problem = str(e)
+    except (ValueError, httpx.InvalidURL):  # whose texts may hold a part of the password
+        problem = 'it is no address of a proxy that is known here.'
+    else:
+        if ' ' not in proxy and is_place(proxy, ('http', 'https', 'socks5', 'socks5h')):
+            return
+        problem = 'it is no address.'
+    raise JobError(
+        f'The proxy {without_user(proxy)} for {server.geturl()}, which the environment names '
+        f'({server.scheme.upper()}_PROXY or ALL_PROXY), cannot be used: {problem} Write it as http://HOST:PORT or '
+        'http://USER:PASSWORD@HOST:PORT (in the password, %40 for @, %2F for /, %20 for a space), or go round it with '
+        f'NO_PROXY={server.hostname} in the environment.'
+    )
 
 
 def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
@@ -205,8 +212,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, 'ipv4_mapped', None) or address
-
-
-def _without_password(text: str) -> str:
-    """The text without the users' names and passwords of URLs in it."""
-    return re.sub(r'(?<=//)[^/\s]*@', '', text)

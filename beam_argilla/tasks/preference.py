@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,37 @@ from beam_argilla.tasks.task import TaskOptions, metadata_value, parse_rating
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# What is called after a place for a generation: its field, its questions, its model.
+_OF_A_PLACE = re.compile(r'(generations-\d+)(-.+)?', re.DOTALL)
+_WARNED_OF = re.compile(r'(?<= of )generations-\d+(?= is not one of )')
+
+
+def is_place(name: str) -> bool:
+    """Whether it is the name of a field that is a place for a generation."""
+    match = _OF_A_PLACE.fullmatch(name)
+    return match is not None and match[2] is None
+
+
+def moved(record: Record, places: Mapping[str, str]) -> Record:
+    """The record with generations at other places, and with each all that is called after its place.
+
+    Args:
+        places: name of the field that a generation is in → of the one that it shall be in.
+    """
+
+    def name(old: str) -> str:
+        match = _OF_A_PLACE.fullmatch(old)
+        return old if match is None else places.get(match[1], match[1]) + (match[2] or '')
+
+    return record._replace(
+        fields={name(field): value for field, value in record.fields.items()},
+        suggestions=tuple(s._replace(question=name(s.question)) for s in record.suggestions),
+        metadata={name(key): value for key, value in record.metadata.items()},
+        vectors={name(key): value for key, value in record.vectors.items()},
+        warnings=tuple(_WARNED_OF.sub(lambda match: name(match[0]), text) for text in record.warnings),
+    )
 
 
 @dataclass(frozen=True)

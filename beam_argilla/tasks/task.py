@@ -149,7 +149,11 @@ def metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None],
         return texts[0] if len(texts) == 1 else texts or None
     numbers = list(dict.fromkeys(_number(text, metadata.type) for text in texts))
     if len(numbers) > 1:
-        warnings.append(f'metadata {metadata.property_name!r} differs within the group ({numbers}): the first was kept')
+        first, *others = numbers
+        warnings.append(
+            f'{", ".join(map(str, others))} of metadata {metadata.property_name!r}: a record has one {metadata.type} '
+            f'there, but its rows have {len(numbers)}; {first}, the first in their order, was kept'
+        )
     return numbers[0] if numbers else None
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import datasets
+import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -16,7 +20,10 @@ from apache_beam.testing.util import assert_that, equal_to
 import beam_argilla as ba
 from beam_argilla.errors import InputError
 from beam_argilla.input import parquet
+from beam_argilla.input.frames import as_table
+from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.rows import from_rows
+from beam_argilla.input.tables import to_canonical
 from tests.samples import pipeline
 
 DATA = {'instruction': ['p', 'q'], 'generation': ['a', 'b'], 'k': [1, 2]}
@@ -38,6 +45,92 @@ def test_a_table_of_any_library_is_an_element(element):
         tables = p | beam.Create([element]) | ba.FormatGenerations(BY_K)
         cells = tables | beam.FlatMap(lambda t: [(r['instruction_id'], r['generation']) for r in t.to_pylist()])
         assert_that(cells, equal_to([('1', 'a'), ('2', 'b')]))
+
+
+def texts_of(frame: Any, name: str = 'm') -> list[Any]:
+    """The texts of a column of metadata, of a frame as a pipeline reads it."""
+    columns = ba.Columns(metadata=[name])
+    table = as_table(frame, partial(columns_to_read, columns))
+    tables, failed = (
+        from_rows(table, columns) if isinstance(table, list) else ([to_canonical(table, columns).table], [])
+    )
+    return [cells for t in tables for cells in t.column(f'metadata.{name}').to_pylist()] + [f.error for f in failed]
+
+
+def objects(*cells: Any) -> pd.Series:
+    return pd.Series(list(cells), dtype=object)
+
+
+MONTHS = pd.period_range('2026-01', periods=2, freq='M')
+BIG = 2**100
+PANDAS = [
+    (objects({'a': 1}, {'b': 2}), ['{"a":1}'], ['{"b":2}']),  # no key comes from another row
+    (objects({'a': 1}, {'a': 'x'}), ['{"a":1}'], ['{"a":"x"}']),
+    (objects(2**53 + 1, 0.5), [str(2**53 + 1)], ['0.5']),  # of Arrow, a float of which the last digit is lost
+    (objects([2**53 + 1], [0.5]), [str(2**53 + 1)], ['0.5']),
+    (objects(datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1, 2)), ['2026-01-01'], ['2026-01-01T02:00:00']),
+    (objects(Decimal('1.10'), 2.5), ['1.1'], ['2.5']),
+    (objects(True, 1), ['true'], ['1']),
+    (objects({'b', 'a', 'c'}, None), ['a', 'b', 'c'], None),
+    (objects(BIG, 'x'), [str(BIG)], ['x']),
+    (objects([1, 2], 'x'), ['1', '2'], ['x']),
+    (objects(object(), 1), ['1'], 'NotText'),
+    (MONTHS, ['2026-01'], ['2026-02']),
+    (pd.Categorical(MONTHS), ['2026-01'], ['2026-02']),
+    (objects(MONTHS[0], pd.NaT), ['2026-01'], None),
+    (pd.array(['2026-01', None], dtype='period[M]'), ['2026-01'], None),
+    (pd.interval_range(0, 2), ['(0, 1]'], ['(1, 2]']),
+    (pd.Categorical(pd.interval_range(0, 2)), ['(0, 1]'], ['(1, 2]']),
+    (pd.Categorical([1, 'a']), ['1'], ['a']),
+    (pd.arrays.SparseArray([1, 0]), ['1'], ['0']),
+    (np.array([1 + 2j, 2]), ['(1+2j)'], ['(2+0j)']),
+]
+
+
+@pytest.mark.parametrize(
+    ('column', 'first', 'second'), PANDAS, ids=[str(c.dtype) + str(i) for i, (c, *_) in enumerate(PANDAS)]
+)
+def test_a_cell_of_a_pandas_frame_is_what_it_is_alone(column, first, second):
+    frame = pd.DataFrame({'instruction': ['p', 'q'], 'generation': ['a', 'b'], 'm': column})
+    assert texts_of(frame) == [first, second]
+    if second != 'NotText':
+        assert texts_of(frame[:1]) + texts_of(frame[1:]) == [first, second]
+    single = np.array([0.1, 2], np.float32)  # beside a column that Arrow cannot hold
+    assert texts_of(frame.assign(f=single), 'f')[0] == ['0.1']
+
+
+@pytest.mark.parametrize(
+    ('column', 'first'),
+    [
+        (pl.Series([BIG, 1], dtype=pl.Int128), [str(BIG)]),
+        (pl.Series([2**127, 1], dtype=pl.UInt128), [str(2**127)]),
+        (pl.Series([[BIG], None], dtype=pl.List(pl.Int128)), [str(BIG)]),
+        (pl.Series([{'a': BIG}, None], dtype=pl.Struct({'a': pl.Int128})), ['{"a":%s}' % BIG]),  # noqa: UP031
+        (pl.Series(['1.10', '2']).cast(pl.Decimal(38, 2)), ['1.1']),
+        (pl.Series([Decimal('1.10'), 2], dtype=pl.Object), ['1.1']),
+        (pl.Series([1, 2], dtype=pl.Float32), ['1']),
+    ],
+    ids=str,
+)
+def test_a_cell_of_a_polars_frame_is_what_it_is_alone(column, first):
+    frame = pl.DataFrame({'instruction': ['p', 'q'], 'generation': ['a', 'b'], 'm': column})
+    assert texts_of(frame)[0] == texts_of(frame[:1])[0] == first
+
+
+@pytest.mark.parametrize('beside', [[1, 2], [1, 'x']])
+def test_named_levels_of_a_pandas_index_are_columns_whatever_stands_beside_them(beside):
+    frame = pd.DataFrame({'instruction': ['p', 'q'], 'generation': ['a', 'b'], 'rating': beside, 'm': ['x', 'y']})
+    assert texts_of(frame.set_index('m')) == texts_of(frame.set_index(['m', 'rating'])) == [['x'], ['y']]
+    assert texts_of(frame.drop(columns='m').rename_axis('m')) == [['0'], ['1']]
+
+
+@pytest.mark.parametrize('beside', [[1, 2], [1, 'x']])
+def test_columns_of_one_name_matter_if_they_are_used(beside):
+    frame = pd.DataFrame({**DATA, 'm': beside})
+    twice = pd.concat([frame, frame[['m', 'm']]], axis=1)
+    with pytest.raises(InputError, match="3 columns called 'm'"):
+        texts_of(twice)
+    assert texts_of(twice, 'k') == [['1'], ['2']]
 
 
 def test_a_dataset_as_the_source_of_rows():

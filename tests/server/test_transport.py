@@ -211,8 +211,11 @@ def test_a_proxy_that_refuses_to_connect_is_told_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'proxy', ['ftp://u:secret@x', 'socks://u:secret@x:1', 'http://', 'http://u:secret@x:a', '://x']
-)
+    'proxy',
+    ['ftp://u:secret@x', 'socks://u:secret@x:1', 'http://', 'http://u:secret@x:a', '://x', 'http://u:sec/secret@x:1',
+     'http://u:a secret@x:1', 'u:a/secret@x:1', 'http://u:[secret@x:1', 'http://u:secret@a..b', 'http://u:s?secret@x:1',
+     'socks5://u:secret@x:1', 'http://u:secret@x:99999'],
+)  # fmt: skip
 def test_a_proxy_that_makes_no_sense_is_told(monkeypatch, proxy):
     monkeypatch.setenv('ALL_PROXY', proxy)
     with pytest.raises(JobError, match=r'The proxy .* cannot be used: .*NO_PROXY=argilla\.example') as raised:
@@ -294,7 +297,20 @@ def test_where_nothing_answers_the_limit_of_the_look_counts(url, caplog):
     assert [r for r in caplog.records if r.name.startswith('beam_argilla')] == []
 
 
+@pytest.mark.parametrize('limits', [{'limit': 0.2}, {'retry': ba.RetryPolicy(limit=0.2)}], ids=lambda x: next(iter(x)))
+def test_where_something_listens_and_says_nothing_the_limit_counts_as_well(limits):
+    with socket.create_server(('127.0.0.1', 0)) as silent, pytest.raises(ServerUnavailableError, match='ReadTimeout'):
+        look(f'http://127.0.0.1:{silent.getsockname()[1]}', timeout=60, **limits)
+
+
 def test_a_secret_is_in_no_message_of_a_gateway():
-    told = pytest.raises(NotArgillaError, match=r'No header \*\*\* here')
-    with FakeServer(Answer(400, b'<p>No header a-secret-key here</p>')) as server, told:
-        look(server.url, key='a-secret-key')
+    told = pytest.raises(NotArgillaError, match=r'No \*\*\* and no \*\*\* here')
+    with FakeServer(Answer(400, b'<p>No a-secret-key and no hf_token here</p>')) as server, told:
+        look(server.url, key='a-secret-key', headers={'Authorization': 'Bearer hf_token'})
+
+
+def test_the_password_of_a_proxy_is_in_no_message_of_it(monkeypatch):
+    told = pytest.raises(NotArgillaError, match=r'ada with \*\*\* or \*\*\*\?')
+    with FakeServer(Answer(407, b'<p>Who is ada with pass/word or pass%2Fword?</p>')) as server, told:
+        monkeypatch.setenv('HTTP_PROXY', server.url.replace('//', '//ada:pass%2Fword@'))
+        look('http://argilla.example')
