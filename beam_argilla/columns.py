@@ -82,8 +82,7 @@ class Columns:
     type; one whose type can never mean what it should is an error, and a single value that cannot costs its row.
 
     Raises:
-        ValueError: two roles share a column, a metadata column is named twice, or there is another number of columns
-            beside the generations.
+        ValueError: two texts share a column, or there is another number of columns beside the generations.
 
     Example:
         >>> Columns(instruction='prompt', generation='answer', instruction_id='prompt_id', metadata=['topic'])
@@ -111,8 +110,7 @@ class Columns:
             value = getattr(self, field.name)
             if isinstance(value, Sequence) and not isinstance(value, str):
                 object.__setattr__(self, field.name, tuple(value))
-        if len(set(self.metadata)) < len(self.metadata):
-            raise ValueError(f'Columns(metadata={list(self.metadata)}): a column is named twice')
+        object.__setattr__(self, 'metadata', tuple(dict.fromkeys(self.metadata)))  # one may be kept under two names
         self._check_side_by_side()
         self._check_shared()
 
@@ -140,3 +138,15 @@ class Columns:
                 if name in roles and (roles[name], role) != ('instruction', 'generation'):
                     raise ValueError(f'Columns: {roles[name]} and {role} both name the column {name!r}')
                 roles[name] = role
+
+
+def as_columns(columns: Columns | None) -> Columns:
+    """The columns that were given, or the usual ones.
+
+    Raises:
+        TypeError: it is something else, such as a dict.
+    """
+    if columns is not None and not isinstance(columns, Columns):
+        kind = type(columns).__name__
+        raise TypeError(f"columns must be ba.Columns(...), such as ba.Columns(instruction='prompt'), not a {kind}")
+    return columns or Columns()

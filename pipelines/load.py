@@ -128,18 +128,20 @@ def build(p: beam.Pipeline, job: Job) -> None:
         records.append(again['records'])
     if job.read is not None:
         refused = Collect()
-        tables.append(p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused))
+        read = p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused)
+        tables.append(read if job.retry is None else read | 'Retried rows' >> ba.LeaveOutRetried(again['origins']))
         for i, rows in enumerate(refused.pcollections):
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
     group = ba.GroupGenerations(
         options.policies_of(args, task), args.num_partitions, args.spill_location, shuffle, spill=not args.no_spill
     )
-    records.append(
+    built = (
         (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
         | 'Group' >> group.with_error_handler(handler)
         | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
     )
+    records.append(built if len(tables) < 2 else built | 'Retried records' >> ba.LeaveOutRetried(again['origins']))
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
@@ -157,7 +159,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             adopt=args.adopt,
             max_parallelism=args.max_parallelism,
             retry=options.retry_of(args),
-            distinct=False,  # grouping has made ids unique
+            distinct=job.retry is not None,  # else grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
         show('warnings', written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')

@@ -27,6 +27,16 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     lines = [', '.join([*read, counted(get('groups', 0), 'group')])]
     for name, one, several in (
         ('duplicate_generations', 'row merged into its duplicate', 'rows merged into their duplicates'),
+        (
+            'replaced_rows',
+            'row of the input replaced by what is retried',
+            'rows of the input replaced by what is retried',
+        ),
+        (
+            'replaced_records',
+            'record of the input replaced by what is retried',
+            'records of the input replaced by what is retried',
+        ),
         ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
         (
             'conflicts_shown_first',

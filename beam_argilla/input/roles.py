@@ -45,6 +45,11 @@ def columns_to_read(columns: Columns, names: Collection[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def roles_of(name: str, columns: Columns) -> list[str]:
+    """The roles that a column of this name plays as it is, alone or beside others."""
+    return [role for role, sources in _named(columns).items() if name in sources and role != 'metadata']
+
+
 def _named(columns: Columns) -> dict[str, list[str]]:
     """Role → the names, paths and patterns that are given for it."""
     roles = ('instruction', 'generation', *_OPTIONAL)
@@ -80,9 +85,11 @@ def path_field(name: str) -> pa.Field:
 
 
 def _first(schema: pa.Schema, names: Sequence[str]) -> str | None:
-    """The first of the names that the file has a column of, else the first that its path has."""
-    own = [f.name for f in schema if _IN_PATH not in (f.metadata or {})]
-    return next((name for has in (own, schema.names) for name in names if name in has), None)
+    """The first of the names that the file has a column of, else the first that its path has; one of nulls last."""
+    own = [f for f in schema if _IN_PATH not in (f.metadata or {})]
+    say_something = [f.name for f in own if not pa.types.is_null(f.type)]
+    places = (say_something, [f.name for f in own], schema.names)
+    return next((name for has in places for name in names if name in has), None)
 
 
 def column_type(schema: pa.Schema, name: str) -> pa.DataType:
@@ -190,13 +197,13 @@ def type_at(schema: pa.Schema, source: str) -> pa.DataType | None:
         return None
 
 
-def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:
+def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str], where: str = 'input') -> str:
     """What is said of columns that are not there, given as (role, name)."""
     lacking = ' and '.join(f'{name!r} for the {role}' for role, name in missing)
     python = ', '.join(f'{role}=...' for role, _ in missing)
     options = ', '.join(dict.fromkeys(f'--{role}_column' for role, _ in missing))
     return (
-        f'The input has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
+        f'The {where} has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
         f'Name the right {"one" if len(missing) == 1 else "ones"} with Columns({python}) or {options}.'
     )
 
@@ -244,10 +251,10 @@ _FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     'model_name': _NAME,
     'agent': _NAME,
 }
+
+_MAKE_TEXT = 'text: make it text first (numbers with str(value), astype(str) in pandas or cast(pl.String) in Polars)'
 EXPECTED = {  # for messages
-    'instruction': 'text',
-    'generation': 'text',
-    'rationale': 'text',
+    **dict.fromkeys(('instruction', 'generation', 'rationale'), _MAKE_TEXT),
     'rating': 'a number or text',
     'position': 'integer',
     'instruction_id': 'text, a whole number, a UUID or a date',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -10,8 +11,9 @@ import pyarrow as pa
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, TEXT
-from beam_argilla.input.roles import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
+from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, TEXT
+from beam_argilla.input.repairable import Unusable, marked
+from beam_argilla.input.roles import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns, roles_of
 from beam_argilla.input.tables import MEANING, Formatted, Origin, from_cells
 from beam_argilla.input.values import (
     LONE_SURROGATE,
@@ -24,8 +26,7 @@ from beam_argilla.input.values import (
     json_text,
     text_of,
 )
-from beam_argilla.input.view import Misread, needs_view, plain_columns, scale_of, view_row
-from beam_argilla.scale import Scale
+from beam_argilla.input.view import Misread, is_nested, needs_view, plain_columns, scale_of, view_row
 
 Row = Mapping[str, Any]
 Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
@@ -53,7 +54,7 @@ class _Unusable(Exception):
 
 
 def from_rows(
-    elements: Sequence[Any], columns: Columns, origins: Sequence[Origin] | None = None
+    elements: Sequence[Any], columns: Columns, origins: Sequence[Origin] | None = None, also: Collection[str] = ()
 ) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
@@ -62,6 +63,7 @@ def from_rows(
     Args:
         columns: what the rows call their columns.
         origins: where each was read from, for what is refused.
+        also: columns of `OPTIONAL` that the rows may have, as canonical ones do.
 
     Returns:
         A canonical table of the long rows and one of the wide rows, if there are any; and what was refused.
@@ -70,7 +72,8 @@ def from_rows(
         InputError: an element is no row.
     """
     plainly = plain_columns(columns)
-    candidates = {role: _candidates(role, plainly) for role in MEANING if role != MESSAGES}
+    candidates = {role: _candidates(role, plainly) for role in MEANING if role not in OPTIONAL}
+    candidates |= {name: (name,) for name in also}
     failed: list[FailedRecord] = []
     layouts: dict[bool, list[_Read]] = {}
     for index, element in enumerate(elements):
@@ -82,13 +85,14 @@ def from_rows(
             cells = _cells(row, candidates, wide)
             cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
             if columns.chat:
-                cells[MESSAGES] = messages
+                cells[MESSAGES] = messages or cells.get(MESSAGES)
         except (_Unusable, Misread) as e:
             error, message = e.args
-            failed.append(failed_rows([given], 'format', error, message, None, 'input', *(origin or ())))
+            shown = _as_given(given, columns)
+            failed.append(failed_rows([shown], 'format', error, message, None, 'input', *(origin or ())))
         else:
             layouts.setdefault(wide, []).append(_Read(given, row, cells, origin))
-    formatted = [_formatted(rows, candidates, wide, scale_of(columns)) for wide, rows in layouts.items()]
+    formatted = [_formatted(rows, candidates, columns, wide) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
 
@@ -119,7 +123,10 @@ def not_rows(kind: type) -> str:
 
 
 def _is_wide(row: Row, candidates: Candidates) -> bool:
-    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
+    """Whether its generations are a list; without any, whether it has other lists where wide rows have them."""
+    generation = next((row[name] for name in candidates['generation'] if not _is_absent(row, name)), None)
+    if generation is not None:
+        return type(generation) not in _ONE_VALUE and as_list(generation) is not None
     return any(
         as_list(row[name]) is not None
         for role in PER_GENERATION
@@ -156,7 +163,7 @@ def _cells(row: Row, candidates: Candidates, wide: bool) -> dict[str, Any]:
     missing = [(role, names[0]) for role, names in needed.items() if not any(name in row for name in names)]
     if missing:
         error = 'EmptyInstruction' if missing[0][0] == 'instruction' else 'NullGeneration'
-        raise _Unusable(error, no_such_columns(missing, [str(name) for name in row]))
+        raise _Unusable(error, no_such_columns(missing, [str(name) for name in row], 'row'))
     cells: dict[str, Any] = {}
     for role, names in candidates.items():
         name = _name(role, row, names, wide)
@@ -221,6 +228,35 @@ def _metadata_text(name: str, value: Any) -> str | None:
     return _only(text_of(value), 'metadata', name)
 
 
+def _as_given(row: Row, columns: Columns) -> dict[str, Any]:
+    """The row in what JSON can hold, and means the same when it is read again."""
+    readers: dict[str, Callable[[Any], Any]] = {name: partial(_metadata_text, name) for name in columns.metadata}
+    for role in (role for role in MEANING if role not in OPTIONAL):
+        usual = USUAL.get(role, ()) if getattr(columns, role) is None else ()
+        readers |= {
+            name: partial(_cell, role, name) for name in row if name in usual or role in roles_of(name, columns)
+        }
+    # Conversations, of which the texts are parts, stay what they are.
+    whole = {n for n in readers if is_nested(row.get(n)) and set(roles_of(n, columns)) & {'instruction', 'generation'}}
+    return {n: _repairable(readers[n], v) if n in readers and n not in whole else v for n, v in row.items()}
+
+
+def _repairable(read: Callable[[Any], Any], value: Any, items_too: bool = True) -> Any:
+    if is_missing(value):
+        return None
+    if isinstance(value, Unusable):
+        return marked(value.shown)
+    if type(value) in (bool, int, float) and -(2**63) <= value < 2**63:  # JSON's own
+        return value
+    items = as_list(value) if items_too else None
+    if items is not None:
+        return [_repairable(read, item, items_too=False) for item in items]
+    try:
+        return _encodable(value) if type(value) is str else read(value)
+    except _Unusable:
+        return marked(str(value) if isinstance(value, float) else value)
+
+
 def _only(meaning: Meaning, role: str, name: str) -> Any:
     """What the one cell means."""
     if meaning.problems:
@@ -243,13 +279,17 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[_Read], candidates: Candidates, wide: bool, scale: Scale | None) -> Formatted:
+def _formatted(rows: Sequence[_Read], candidates: Candidates, columns: Columns, wide: bool) -> Formatted:
     """Rows of one layout."""
     roles = list(dict.fromkeys(role for read in rows for role in read.cells))
     arrays = {role: pa.array([read.cells.get(role) for read in rows], _type(role, wide)) for role in roles}
     names = {role: _name(role, rows[0].row, candidates[role], wide) or role for role in roles if role in candidates}
     return from_cells(
-        arrays, names, scale, lambda indexes: [rows[i].given for i in indexes], lambda index: rows[index].origin
+        arrays,
+        names,
+        scale_of(columns),
+        lambda indexes: [_as_given(rows[i].given, columns) for i in indexes],
+        lambda index: rows[index].origin,
     )
 
 

@@ -27,8 +27,9 @@ from beam_argilla.generations import (
     repeated_values,
     rows,
 )
-from beam_argilla.input.plain import is_list, list_of, plain
-from beam_argilla.input.roles import PER_GENERATION, columns_to_read, is_wide, misfit, resolve
+from beam_argilla.input.plain import holds_structs, is_list, list_of, plain
+from beam_argilla.input.repairable import repairable
+from beam_argilla.input.roles import PER_GENERATION, can_mean, columns_to_read, is_wide, misfit, resolve, roles_of
 from beam_argilla.input.values import (
     Meaning,
     Problem,
@@ -36,6 +37,7 @@ from beam_argilla.input.values import (
     as_metadata,
     as_position,
     as_rating,
+    as_score,
     as_text,
     as_text_or_null,
     is_blank,
@@ -65,10 +67,11 @@ MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
     'agent': as_text_or_null,
     'position': as_position,
     MESSAGES: as_text,
+    SCORE: as_score,
 }
 
 
-# Indexes → those rows as the user gave them, for refusals.
+# Indexes → those rows as the user gave them, in what JSON can hold, for refusals.
 AsGiven = Callable[[np.ndarray], Sequence[Any]]
 
 
@@ -90,17 +93,13 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     Raises:
         InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
     """
-    used = table.select(_indexes(table, columns_to_read(columns, table.column_names)))
     seen = view(table, columns)
     names = resolve(seen.table.schema, seen.columns)
     cells = _cells(seen.table, names)
     cells |= {METADATA_PREFIX + name: plain(seen.table.column(name)) for name in columns.metadata}
+    as_given = _as_given(_played(cells, names)) if seen.table is table else _as_given(_unseen(table, columns))
     if seen.messages is not None:
         cells[MESSAGES] = seen.messages
-
-    def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
-        return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
-
     whence = None if origin is None else lambda row: origin._replace(row=origin.row + row)
     return from_cells(cells, names, seen.scale, as_given, whence, seen.problems)
 
@@ -156,15 +155,6 @@ def from_cells(
     return Formatted(as_grouped(whole, repeated), [*failed, *more])
 
 
-def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
-    """A canonical table of the rows of a FailedRecord."""
-    # The very schema of tables that were read: they meet in one partition.
-    there = {name: kind for name, kind in OPTIONAL.items() if any(name in element for element in elements)}
-    extra = {**there, **{METADATA_PREFIX + name: METADATA for name in metadata}}
-    schema = pa.schema([*SCHEMA, *(pa.field(name, kind) for name, kind in extra.items())])
-    return pa.Table.from_pylist(list(elements), schema)
-
-
 def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
     """Role → plain cells of a type that can mean what they should."""
     cells = {}
@@ -181,9 +171,49 @@ def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
     return cells
 
 
-def _indexes(table: pa.Table, names: Sequence[str]) -> list[int]:
-    """Of columns by name, where others may have one name."""
-    return [table.column_names.index(name) for name in dict.fromkeys(names)]
+class _Column(NamedTuple):
+    """A column of the user's, and what its cells are read as; None if what is in them is."""
+
+    cells: pa.Array
+    meanings: Sequence[Callable[[pa.Array], Meaning]] | None
+
+
+def _played(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> dict[str, _Column]:
+    """The columns that are used, of which each plays its roles as it is."""
+    columns: dict[str, _Column] = {}
+    for role, array in cells.items():
+        name = names.get(role) or role.removeprefix(METADATA_PREFIX)
+        before = columns[name].meanings if name in columns else None
+        columns[name] = _Column(array, [*(before or ()), *([MEANING[role]] if role in MEANING else [])])
+    return columns
+
+
+def _unseen(table: pa.Table, columns: Columns) -> dict[str, _Column]:
+    """The columns that are used, of which another view was taken."""
+    seen = {}
+    for name in columns_to_read(columns, table.column_names):
+        cells = plain(table.column(table.column_names.index(name)))
+        roles = [role for role in roles_of(name, columns) if can_mean(role, cells.type)]
+        as_it_is = roles or name in columns.metadata or not holds_structs(cells.type)
+        seen[name] = _Column(cells, [MEANING[role] for role in roles] if as_it_is else None)
+    return seen
+
+
+def _as_given(columns: Mapping[str, _Column]) -> AsGiven:
+    """The rows of a table, with the columns that are used."""
+
+    def as_given(indexes: np.ndarray) -> list[Any]:
+        values = []
+        for cells, meanings in columns.values():
+            # Slices: Arrow cannot take from all types.
+            chosen = pa.concat_arrays([cells.slice(index, 1) for index in indexes])
+            if meanings is None:
+                values.append([row['value'] for row in rows(pa.table({'value': chosen}), nulls=True)])
+            else:
+                values.append(repairable(chosen, meanings))
+        return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+    return as_given
 
 
 def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[dict[str, pa.Array], list[Problem]]:

@@ -22,7 +22,16 @@ from beam_argilla.input import chat
 from beam_argilla.input.paths import NoSuchPath, follow, get, goes_into_text, path_to
 from beam_argilla.input.plain import list_lengths, list_of, plain, plain_type
 from beam_argilla.input.roles import can_mean, column_type, generation_names, missing_columns, numbered
-from beam_argilla.input.values import Problem, as_list, as_text, cell, common_text, is_missing, null_where_blank
+from beam_argilla.input.values import (
+    Problem,
+    as_list,
+    as_mapping,
+    as_text,
+    cell,
+    common_text,
+    is_missing,
+    null_where_blank,
+)
 from beam_argilla.scale import Scale
 
 _ROLES = ('instruction', 'generation', 'instruction_id', *PARALLEL, 'position')
@@ -439,6 +448,26 @@ def needs_view(row: Mapping[str, Any], columns: Columns) -> bool:
         return not missing_columns(list(row), columns)  # of what is missing, others tell
     texts = (row[str(name)] for role in ('instruction', 'generation') for name in here.roles[role])
     return any(_holds_conversations(value) for value in texts)
+
+
+def row_is_wide(row: Mapping[str, Any], columns: Columns) -> bool:
+    """Whether the row is an instruction with all of its generations."""
+    here = bound(columns, list(row))
+    if 'generation' in here.beside:
+        return True
+    (source,) = here.roles['generation']
+    try:
+        value = _value(row, source)
+    except Misread:
+        return False
+    return not isinstance(value, (str, bytes)) and as_list(value) is not None and chat.messages_of(value) is None
+
+
+def is_nested(value: Any) -> bool:
+    """Whether it is a mapping, or has some in it."""
+    if value is None or isinstance(value, (str, bytes, int, float)):
+        return False
+    return as_mapping(value) is not None or any(as_mapping(item) is not None for item in as_list(value) or ())
 
 
 def _holds_conversations(value: Any) -> bool:

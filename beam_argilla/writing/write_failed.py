@@ -146,7 +146,7 @@ class _Write(beam.DoFn):
 
     def process(self, failed: FailedRecord, run: str) -> None:
         self._run = run
-        self._lines.append(failed.to_json().encode() + b'\n')
+        self._lines.append(FailedRecord.to_json(failed).encode() + b'\n')
         self._bytes += len(self._lines[-1])
         if self._bytes > self._most:
             self._flush()

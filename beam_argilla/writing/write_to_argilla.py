@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, as_columns
 from beam_argilla.generations import InputFacts
 from beam_argilla.grouping.group_generations import GroupGenerations
 from beam_argilla.grouping.policies import Policies
@@ -87,8 +87,8 @@ class WriteToArgilla(beam.PTransform):
             raise TypeError(f'task must be a task such as Preference(num_generations=4), not {task!r}')
         if columns is not None:  # the task knows which columns it keeps as metadata
             columns = replace(
-                columns,
-                metadata=list(dict.fromkeys([*columns.metadata, *task.metadata_columns])),
+                as_columns(columns),
+                metadata=[*columns.metadata, *task.metadata_columns],
                 chat=columns.chat or getattr(task, 'chat', False),
             )
         self.columns = columns

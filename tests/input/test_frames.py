@@ -177,7 +177,7 @@ def test_rows_that_no_schema_tells_of_say_what_they_have_where_they_lack_a_colum
     tables, failed = from_rows([{'text': 'x', 'generation': 'y'}], ba.Columns(instruction='prompt'))
     assert not tables
     assert failed[0].message.startswith(
-        "The input has no column 'prompt' for the instruction. Its columns are: 'text', 'generation'."
+        "The row has no column 'prompt' for the instruction. Its columns are: 'text', 'generation'."
     )
 
 
