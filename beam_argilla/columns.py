@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from beam_argilla.scale import Scale
 
@@ -76,6 +76,7 @@ class Columns:
         scale: how what stands in `rating` becomes a rating; beside several ratings, one for each, if they differ.
             Default: a rating is what it says, and never rounded.
         chat: carry the messages of instructions that are conversations, for a task with ``chat=True``.
+        lenient: a column that is named and not there is left out, but for the texts.
         spoken: texts of the instruction are conversations whose turns begin with ``Human:`` and ``Assistant:``.
 
     A value means the same whatever its type and whatever stands beside it. A column without any value may have any
@@ -101,6 +102,7 @@ class Columns:
     metadata: Sequence[str] = ()
     scale: Scale | Sequence[Scale] | None = None
     chat: bool = False
+    lenient: bool = False
     spoken: bool = False
 
     def __post_init__(self) -> None:
@@ -138,6 +140,15 @@ class Columns:
                 if name in roles and (roles[name], role) != ('instruction', 'generation'):
                     raise ValueError(f'Columns: {roles[name]} and {role} both name the column {name!r}')
                 roles[name] = role
+
+    def names_nothing(self) -> bool:
+        """Whether no role is named, but what is kept as metadata."""
+        return replace(self, metadata=(), chat=False) == Columns()
+
+    def over(self, other: Columns) -> Columns:
+        """The others with what is named here in its place."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return replace(other, **named)
 
 
 def as_columns(columns: Columns | None) -> Columns:

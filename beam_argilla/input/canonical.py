@@ -14,7 +14,7 @@ from beam_argilla.failures import FailedRecord
 from beam_argilla.generations import TEXT, InputFacts, group_starts, repeated_ids, rows
 from beam_argilla.input.paths import possible_columns
 from beam_argilla.input.plain import plain
-from beam_argilla.input.roles import columns_to_read
+from beam_argilla.input.roles import columns_to_read, without_missing
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import Origin, to_canonical
 from beam_argilla.input.values import as_id, as_text, is_blank, sha256
@@ -36,6 +36,7 @@ def canonical_tables(
     Raises:
         InputError: see `to_canonical`.
     """
+    columns = without_missing(columns, table.schema)
     if not reads_json(table.schema, columns):
         formatted = to_canonical(table, columns, origin)
         return [formatted.table] if formatted.table.num_rows else [], formatted.failed

@@ -6,15 +6,16 @@ To add one is to add a `Layout`, and a sample of its rows to the tests.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from beam_argilla.columns import Columns, Literal
+from beam_argilla.errors import InputError
 from beam_argilla.input import chat
 from beam_argilla.input.plain import plain_type
-from beam_argilla.input.roles import numbered, type_at
+from beam_argilla.input.roles import missing_columns, numbered, type_at
 from beam_argilla.scale import Scale
 
 AUTO = 'auto'
@@ -453,6 +454,32 @@ def layout_of(name: str) -> Layout:
     if name not in LAYOUTS:
         raise ValueError(f'layout={name!r}: use {AUTO!r} or one of {", ".join(map(repr, LAYOUTS))}')
     return LAYOUTS[name]
+
+
+def columns_for(schemas: Sequence[pa.Schema], columns: Columns, layout: str) -> tuple[Columns, Layout | None]:
+    """What columns mean in files of these schemas, and of which layout they are, if that counts.
+
+    Args:
+        columns: what is named goes before what the layout says.
+        layout: the name of one; or ``auto``: the one that fits, if nothing is named and the usual names are not there.
+
+    Raises:
+        InputError: several fit.
+    """
+    if layout != AUTO:
+        return _columns_of(layout_of(layout), columns)
+    usual = all(not missing_columns(schema.names, columns) for schema in schemas)
+    if usual or not columns.names_nothing():
+        return columns, None
+    fit = [layout for layout in fitting(schemas[0]) if all(layout in fitting(schema) for schema in schemas[1:])]
+    if len(fit) > 1:
+        names = ' or '.join(repr(layout.name) for layout in fit)
+        raise InputError(f'The input may be of layout {names}: say which (layout=..., --layout).')
+    return _columns_of(fit[0], columns) if fit else (columns, None)
+
+
+def _columns_of(layout: Layout, columns: Columns) -> tuple[Columns, Layout]:
+    return replace(columns.over(layout.columns), lenient=True), layout
 
 
 def fitting(schema: pa.Schema) -> list[Layout]:

@@ -19,6 +19,7 @@ from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
 from beam_argilla.input import parquet
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.layouts import AUTO, columns_for, layout_of
 from beam_argilla.input.matching import matching_files, patterns_of
 from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
 from beam_argilla.input.roles import columns_to_read
@@ -41,7 +42,9 @@ class ReadGenerations(Fallible):
         patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
             several lead to is read once. Folders on the way that are called ``column=value`` are columns. Brackets
             (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is there.
-        columns: what the input calls its columns.
+        columns: what the input calls its columns; what is named goes before what the layout says.
+        layout: the name of one of `LAYOUTS`; or ``auto``: if no column is named and the usual ones are not there, the
+            one that fits (see `ReadGenerations.layout`).
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -52,13 +55,15 @@ class ReadGenerations(Fallible):
             from here.
 
     Attributes:
+        columns: what the columns mean, with those that the layout names.
+        layout: the `Layout` that was named or recognised; None if the names that were given, or the usual ones, do.
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
 
     Raises:
         InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
             never mean what it should.
-        ValueError: an unknown `on_bad_file`.
+        ValueError: an unknown `on_bad_file` or layout.
 
     Example:
         >>> tables = p | ba.ReadGenerations('gs://bucket/generations-*.parquet', ba.Columns(instruction='prompt'))
@@ -71,6 +76,7 @@ class ReadGenerations(Fallible):
         clustered: bool = False,
         on_bad_file: str = 'fail',
         validate: bool = True,
+        layout: str = AUTO,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
@@ -80,14 +86,17 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
-        self.facts = facts_of(self.columns)._replace(groups_are_whole=clustered, clustered=clustered)
+        self.layout = None if layout == AUTO else layout_of(layout)
+        whole, num_bytes = clustered, None
         if validate:
             files = matching_files(self.patterns)
-            seen = look([f.path for f in files], self.columns, on_bad_file)
-            self.metadata_types = seen.metadata_types
+            seen = look([f.path for f in files], self.columns, on_bad_file, layout)
+            self.columns, self.layout, self.metadata_types = seen.columns, seen.layout, seen.metadata_types
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
-            self.facts = self.facts._replace(groups_are_whole=whole, num_bytes=num_bytes)
+        elif self.layout is not None:
+            self.columns, _ = columns_for([], self.columns, layout)
+        self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         keep_prism_from_splitting(pbegin.pipeline)

@@ -166,7 +166,9 @@ def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[
 
 
 def without_missing(columns: Columns, schema: pa.Schema) -> Columns:
-    """The same without what a schema does not have, but for the texts, which have to be there."""
+    """The same for one schema: lenient columns without what it does not have, but for the texts."""
+    if not columns.lenient:
+        return columns
 
     def is_there(source: Any) -> bool:
         if not isinstance(source, str):
@@ -180,7 +182,7 @@ def without_missing(columns: Columns, schema: pa.Schema) -> Columns:
         there[role] = None if not any(found) else tuple(found) if isinstance(given, tuple) else found[0]
     if there['rating'] is None:
         there['scale'] = None
-    return replace(columns, **there)
+    return replace(columns, **there, lenient=False)
 
 
 def type_at(schema: pa.Schema, source: str) -> pa.DataType | None:

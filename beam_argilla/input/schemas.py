@@ -14,10 +14,12 @@ import pyarrow.parquet as pq
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
+from beam_argilla.input.layouts import AUTO, Layout, columns_for
 from beam_argilla.input.parquet import parquet_file, schema_of
 from beam_argilla.input.plain import plain, plain_type
-from beam_argilla.input.roles import column_type, is_wide, misfit, resolve
+from beam_argilla.input.roles import check_columns, column_type, is_wide, misfit, resolve, without_missing
 from beam_argilla.input.values import says_nothing
+from beam_argilla.input.view import path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
 # Of an object store, a footer takes 50 to 100 ms, and 32 at a time are no burden to it: 2,000 are looked at in seconds.
@@ -37,33 +39,44 @@ class Seen(NamedTuple):
     Attributes:
         all_wide: every file is known to be wide.
         metadata_types: column → the type of metadata that can hold its values in every file.
+        columns: what the columns mean, those that the layout names among them.
+        layout: of which the files are, if that counts.
     """
 
     all_wide: bool
     metadata_types: dict[str, str]
+    columns: Columns
+    layout: Layout | None
 
 
 class _File(NamedTuple):
     path: str
-    schema: pa.Schema
+    schema: pa.Schema  # as its columns are meant
     names: Mapping[str, str]  # role → column
+    wide: bool
 
 
-def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
+def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str = AUTO) -> Seen:
     """Looks at the footers, and says once what differs between files, and what seems to have been forgotten.
+
+    Args:
+        layout: the name of the files' layout; ``auto``: the one that fits.
 
     Raises:
         InputError: a file cannot be used; with ``on_bad_file='refuse'``, none can.
     """
     chosen = paths[:: -(-len(paths) // MOST_FOOTERS)]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        looked = list(pool.map(lambda path: _look(path, columns), chosen))
+        schemas = list(pool.map(_schema, chosen))
+        readable = [schema for schema in schemas if isinstance(schema, pa.Schema)]
+        columns, found_layout = columns_for(readable, columns, layout) if readable else (columns, None)
+        looked = list(pool.map(lambda path, schema: _look(path, schema, columns), chosen, schemas))
     files = [found for found in looked if isinstance(found, _File)]
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
     if errors and (on_bad_file == 'fail' or not files):
         raise InputError(_told_once(errors))
-    wide = [f.path for f in files if is_wide(f.schema, f.names)]
-    long = [f.path for f in files if not is_wide(f.schema, f.names)]
+    wide = [f.path for f in files if f.wide]
+    long = [f.path for f in files if not f.wide]
     if wide and long:
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
@@ -89,21 +102,40 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
-    return Seen(not long and len(chosen) == len(paths), {name: _metadata_type(found) for name, found in kinds.items()})
+    whole = not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
+    return Seen(whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout)
 
 
-def _look(path: str, columns: Columns) -> _File | InputError:
+def _schema(path: str) -> pa.Schema | InputError:
     try:
         with parquet_file(path) as parquet:
-            schema = schema_of(parquet, path)
-            names = resolve(schema, columns)
-            for role, name in names.items():
-                problem = misfit(schema, names, role)
-                if problem is not None and not _says_nothing(parquet, name):
-                    raise InputError(problem)
+            return schema_of(parquet, path)
     except InputError as e:
         return e
-    return _File(path, schema, names)
+
+
+def _look(path: str, schema: pa.Schema | InputError, columns: Columns) -> _File | InputError:
+    if isinstance(schema, InputError):
+        return schema
+    try:
+        columns = without_missing(columns, schema)
+        check_columns(schema.names, columns)
+        if reads_json(schema, columns):  # whose values alone tell
+            return _File(path, schema, {}, path_is_wide(columns, schema.names))
+        seen = view(schema.empty_table(), columns)
+        names = resolve(seen.table.schema, seen.columns)
+        for role, name in names.items():
+            problem = misfit(seen.table.schema, names, role)
+            if problem is not None and not (name in schema.names and _file_says_nothing(path, name)):
+                raise InputError(problem)
+    except InputError as e:
+        return e
+    return _File(path, seen.table.schema, names, is_wide(seen.table.schema, names))
+
+
+def _file_says_nothing(path: str, name: str) -> bool:
+    with parquet_file(path) as parquet:
+        return _says_nothing(parquet, name)
 
 
 def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:

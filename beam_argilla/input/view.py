@@ -19,7 +19,7 @@ from beam_argilla.columns import NUMBER, PARALLEL, Columns, Literal, Source
 from beam_argilla.errors import InputError
 from beam_argilla.generations import TEXT
 from beam_argilla.input import chat
-from beam_argilla.input.paths import NoSuchPath, follow, get, goes_into_text, path_to
+from beam_argilla.input.paths import EACH, NoSuchPath, follow, get, goes_into_text, path_to
 from beam_argilla.input.plain import list_lengths, list_of, plain, plain_type
 from beam_argilla.input.roles import can_mean, column_type, generation_names, missing_columns, numbered
 from beam_argilla.input.values import (
@@ -141,6 +141,12 @@ def reads_json(schema: pa.Schema, columns: Columns) -> bool:
         if path is not None and path.steps and goes_into_text(plain_type(column_type(schema, path.column)), path.steps):
             return True
     return False
+
+
+def path_is_wide(columns: Columns, names: Collection[str]) -> bool:
+    """Whether the generations of a row are several, by how they are written."""
+    here = bound(columns, names)
+    return 'generation' in here.beside or EACH in str(here.roles['generation'][0])
 
 
 def view(table: pa.Table, columns: Columns) -> View:
@@ -445,7 +451,8 @@ def needs_view(row: Mapping[str, Any], columns: Columns) -> bool:
     """Whether the row has to be seen otherwise than it is."""
     here = bound(columns, row)
     if not _are_named(columns, here, row):
-        return not missing_columns(list(row), columns)  # of what is missing, others tell
+        missing = {role for role, _ in missing_columns(list(row), columns)}
+        return not missing & {'instruction', 'generation'}  # of which others tell
     texts = (row[str(name)] for role in ('instruction', 'generation') for name in here.roles[role])
     return any(_holds_conversations(value) for value in texts)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
+from beam_argilla.errors import InputError
 from beam_argilla.input.canonical import canonical_tables
 from beam_argilla.input.layouts import fitting
-from beam_argilla.input.roles import without_missing
 from beam_argilla.input.rows import from_rows
+from tests.samples import pipeline
 
 # Layout → of its example, the (generation, model, rating, exact score) in order.
 WANTED = {
@@ -56,7 +62,7 @@ def test_an_example_is_of_its_layout_alone(name):
 @pytest.mark.parametrize('name', [name for name in ba.LAYOUTS if name not in ELSEWHERE])
 def test_an_example_means_the_same_as_a_table_and_as_a_row(name):
     layout = ba.LAYOUTS[name]
-    columns = without_missing(layout.columns, pa.Table.from_pylist([layout.example]).schema)
+    columns = replace(layout.columns, lenient=True)
     for tables, failed in (
         canonical_tables(pa.Table.from_pylist([layout.example]), columns),
         from_rows([layout.example], columns),
@@ -79,3 +85,45 @@ def test_an_example_means_the_same_as_a_table_and_as_a_row(name):
 )
 def test_what_nobody_has_declared_is_of_no_layout(row):
     assert fitting(pa.Table.from_pylist([row]).schema) == []
+
+
+@pytest.mark.parametrize('layout', ['auto', 'named'])
+def test_files_are_read_by_the_layout_that_fits_or_is_named(layout, tmp_path):
+    readers = {}
+    for name in ba.LAYOUTS.keys() - ELSEWHERE.keys():
+        pq.write_table(pa.Table.from_pylist([ba.LAYOUTS[name].example]), tmp_path / f'{name}.parquet')
+        reader = ba.ReadGenerations(tmp_path / f'{name}.parquet', layout='auto' if layout == 'auto' else name)
+        usual = layout == 'auto' and name.startswith('distilabel')
+        assert reader.layout == (None if usual else ba.LAYOUTS[name])
+        readers[name] = reader
+    with pipeline() as p:
+        found = [
+            p | name >> reader | f'{name} rows' >> beam.FlatMap(lambda table, name: texts(table, name), name)
+            for name, reader in readers.items()
+        ]
+        assert_that(found | beam.Flatten(), equal_to([(n, text) for n in readers for text, *_ in WANTED[n]]))
+
+
+def texts(table: pa.Table, name: str) -> list[tuple[str, str]]:
+    return [(name, text) for text in table.column('generation').to_pylist()]
+
+
+def test_names_that_are_given_go_before_those_of_a_layout(tmp_path):
+    pq.write_table(pa.table({'prompt': ['p'], 'chosen': ['a'], 'rejected': ['b'], 'q': ['r']}), tmp_path / 'f.parquet')
+    reader = ba.ReadGenerations(tmp_path, ba.Columns(instruction='q'), layout='trl')
+    assert reader.columns == ba.Columns('q', ['chosen', 'rejected'], lenient=True)
+    with pytest.raises(InputError, match="no column 'generation'"):  # one name says that the others are the usual ones
+        ba.ReadGenerations(tmp_path, ba.Columns(instruction='q'))
+
+
+def test_files_of_two_layouts_are_of_none(tmp_path):
+    for name in ('trl', 'kto'):
+        pq.write_table(pa.Table.from_pylist([ba.LAYOUTS[name].example]), tmp_path / f'{name}.parquet')
+    with pytest.raises(InputError, match='no column'):
+        ba.ReadGenerations(tmp_path)
+
+
+def test_an_unknown_layout_is_told_with_those_that_there_are(tmp_path):
+    pq.write_table(pa.table({'a': ['b']}), tmp_path / 'f.parquet')
+    with pytest.raises(ValueError, match=r"layout='ultra': use 'auto' or one of 'distilabel', .*'ultrafeedback'"):
+        ba.ReadGenerations(tmp_path, layout='ultra')
