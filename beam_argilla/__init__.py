@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from beam_argilla.input.format_generations import FormatGenerations as FormatGenerations
     from beam_argilla.input.layouts import LAYOUTS as LAYOUTS
     from beam_argilla.input.layouts import Layout as Layout
+    from beam_argilla.input.layouts import layout_of as layout_of
     from beam_argilla.input.read_generations import ReadGenerations as ReadGenerations
     from beam_argilla.metrics import counters as counters
     from beam_argilla.records import Record as Record
@@ -64,7 +65,7 @@ _HOMES = {
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),
-    'input.layouts': ('LAYOUTS', 'Layout'),
+    'input.layouts': ('LAYOUTS', 'Layout', 'layout_of'),
     'input.read_generations': ('ReadGenerations',),
     'metrics': ('counters',),
     'records': ('Record', 'Suggestion', 'agent_name'),

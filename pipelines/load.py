@@ -30,7 +30,7 @@ class Job:
     """What the options come to, once they are known to fit the input and the server."""
 
     args: argparse.Namespace
-    read: ba.ReadGenerations | None
+    reads: Sequence[ba.ReadGenerations]
     retry: ba.ReadFailed | None
     task: ba.Preference | ba.TextGeneration
     connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
@@ -82,9 +82,10 @@ def prepare(
     tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
     local = ba.workers_run_here(p)
     columns = options.columns_of(args)
-    read = None
-    if args.input:
-        read = ba.ReadGenerations(args.input, columns, clustered=args.clustered, on_bad_file=args.on_bad_file)
+    reads = [
+        ba.ReadGenerations(patterns, columns, clustered=args.clustered, on_bad_file=args.on_bad_file, layout=layout)
+        for layout, patterns in options.inputs_of(args).items()
+    ]
 
     def look(settings: ba.DatasetSettings | None = None) -> ba.Dataset | None:
         if connection is None or not local:
@@ -98,22 +99,48 @@ def prepare(
             retry=options.retry_of(args),
         )
 
-    if read is not None:
-        types = read.metadata_types or {}
+    if reads:
+        types = _types(reads)
     else:  # what was refused before does not say what type a column had
         dataset = look()
         types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata} if dataset else {}
-    task = options.task_of(args, types)
+    kept = [name for read in reads if read.layout is not None for name in read.layout.metadata]
+    task = options.task_of(args, types, any(read.facts.scores for read in reads), kept)
+    for read in reads:
+        read.carry(task.metadata_columns, getattr(task, 'ratings', ()))
+        if read.layout is not None:
+            print(f'Read as {read.layout.name} ({read.layout.source}).')
     look(task.settings())
     retry = None
     if args.retry_failed is not None:
-        whole = read is not None or args.task == 'text_generation'
+        if len(reads) > 1:
+            raise ValueError(
+                '--retry_failed goes with one --layout at a time: retry what was refused of each by itself.'
+            )
+        whole = bool(reads) or args.task == 'text_generation'
+        if reads:
+            columns = reads[0].columns
+        elif args.layout and args.layout != ['auto']:
+            columns = columns.over(ba.layout_of(args.layout[0]).columns)
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
     # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
     write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
-    job = Job(args, read, retry, task, connection, local, write_failed)
+    job = Job(args, reads, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
+
+
+def _types(reads: Sequence[ba.ReadGenerations]) -> dict[str, str]:
+    """Column → the type of metadata that can hold its values in all of the inputs that have it."""
+    types: dict[str, set[str]] = {}
+    for read in reads:
+        for name, kind in (read.metadata_types or {}).items():
+            types.setdefault(name, set()).add(kind)
+    numbers = {'integer', 'float'}
+    return {
+        name: 'terms' if not kinds <= numbers else 'float' if 'float' in kinds else 'integer'
+        for name, kinds in types.items()
+    }
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
@@ -126,9 +153,10 @@ def build(p: beam.Pipeline, job: Job) -> None:
         again = p | 'Retry' >> job.retry.with_error_handler(handler)
         tables.append(again['tables'])
         records.append(again['records'])
-    if job.read is not None:
+    for n, reader in enumerate(job.reads):
+        name = 'Read' if n == 0 else f'Read {n}'
         refused = Collect()
-        read = p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused)
+        read = p | name >> reader.with_error_handler(handler if job.retry is None else refused)
         tables.append(read if job.retry is None else read | 'Retried rows' >> ba.LeaveOutRetried(again['origins']))
         for i, rows in enumerate(refused.pcollections):
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
@@ -141,7 +169,8 @@ def build(p: beam.Pipeline, job: Job) -> None:
         | 'Group' >> group.with_error_handler(handler)
         | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
     )
-    records.append(built if len(tables) < 2 else built | 'Retried records' >> ba.LeaveOutRetried(again['origins']))
+    beside = job.retry is not None and job.reads
+    records.append(built | 'Retried records' >> ba.LeaveOutRetried(again['origins']) if beside else built)
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)

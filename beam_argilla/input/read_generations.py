@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import apache_beam as beam
 import pyarrow as pa
@@ -28,6 +29,7 @@ from beam_argilla.input.tables import Origin
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
+from beam_argilla.scale import Scale
 
 
 class ReadGenerations(Fallible):
@@ -97,6 +99,19 @@ class ReadGenerations(Fallible):
         elif self.layout is not None:
             self.columns, _ = columns_for([], self.columns, layout)
         self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
+
+    def carry(self, metadata: Sequence[str], ratings: Sequence[int]) -> None:
+        """Reads further columns as metadata, null where a file has none, and puts scores on these ratings.
+
+        Of a layout that was recognised it is known only now what it has. To be called before this is applied.
+        """
+        columns = replace(self.columns, metadata=[*self.columns.metadata, *metadata], lenient=True)
+        if isinstance(columns.scale, tuple):
+            columns = replace(columns, scale=tuple(replace(scale, to=ratings) for scale in columns.scale))
+        elif columns.scale is not None:
+            columns = replace(columns, scale=replace(cast(Scale, columns.scale), to=ratings))
+        self.columns = columns
+        self.facts = self.facts._replace(metadata=tuple(columns.metadata))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         keep_prism_from_splitting(pbegin.pipeline)

@@ -162,6 +162,7 @@ def missing_columns(available: Collection[str], columns: Columns) -> list[tuple[
         for role, sources in named.items()
         for name in sources
         if path_to(name, available) is None and not numbered(name, available)
+        if not (columns.lenient and role == 'metadata')
     ]
 
 
@@ -182,7 +183,7 @@ def without_missing(columns: Columns, schema: pa.Schema) -> Columns:
         there[role] = None if not any(found) else tuple(found) if isinstance(given, tuple) else found[0]
     if there['rating'] is None:
         there['scale'] = None
-    return replace(columns, **there, lenient=False)
+    return replace(columns, **there)
 
 
 def type_at(schema: pa.Schema, source: str) -> pa.DataType | None:

@@ -7,6 +7,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -17,7 +18,16 @@ from beam_argilla.errors import InputError
 from beam_argilla.input.layouts import AUTO, Layout, columns_for
 from beam_argilla.input.parquet import parquet_file, schema_of
 from beam_argilla.input.plain import plain, plain_type
-from beam_argilla.input.roles import check_columns, column_type, is_wide, misfit, resolve, without_missing
+from beam_argilla.input.roles import (
+    check_columns,
+    column_type,
+    is_wide,
+    misfit,
+    missing_columns,
+    no_such_columns,
+    resolve,
+    without_missing,
+)
 from beam_argilla.input.values import says_nothing
 from beam_argilla.input.view import path_is_wide, reads_json, view
 
@@ -72,6 +82,7 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str =
         columns, found_layout = columns_for(readable, columns, layout) if readable else (columns, None)
         looked = list(pool.map(lambda path, schema: _look(path, schema, columns), chosen, schemas))
     files = [found for found in looked if isinstance(found, _File)]
+    _check_metadata(columns, readable)
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
     if errors and (on_bad_file == 'fail' or not files):
         raise InputError(_told_once(errors))
@@ -104,6 +115,14 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str =
         _LOGGER.warning(forgotten)
     whole = not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
     return Seen(whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout)
+
+
+def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:
+    """Raises InputError if no file has a column that is to be kept; with a layout, one of them need not have it."""
+    names = list(dict.fromkeys(name for schema in schemas for name in schema.names))
+    missing = missing_columns(names, replace(columns, lenient=False)) if names else []
+    if missing := [(role, name) for role, name in missing if role == 'metadata']:
+        raise InputError(no_such_columns(missing, names))
 
 
 def _schema(path: str) -> pa.Schema | InputError:
