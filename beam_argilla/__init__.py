@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
+    from beam_argilla.grouping.limit_groups import LimitGroups as LimitGroups
     from beam_argilla.grouping.policies import Policies as Policies
     from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
     from beam_argilla.input.failed import ReadFailed as ReadFailed
@@ -62,6 +63,7 @@ _HOMES = {
     'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations',),
+    'grouping.limit_groups': ('LimitGroups',),
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),

@@ -162,13 +162,19 @@ def build(p: beam.Pipeline, job: Job) -> None:
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
     group = ba.GroupGenerations(
-        options.policies_of(args, task), args.num_partitions, args.spill_location, shuffle, spill=not args.no_spill
+        options.policies_of(args, task),
+        args.num_partitions,
+        args.spill_location,
+        shuffle,
+        spill=not args.no_spill,
+        order=args.order,
+        seed=args.seed,
     )
-    built = (
-        (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
-        | 'Group' >> group.with_error_handler(handler)
-        | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
-    )
+    all_tables = tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten()
+    groups = all_tables | 'Group' >> group.with_error_handler(handler)
+    if args.limit is not None:
+        groups = groups | 'Limit' >> ba.LimitGroups(args.limit)
+    built = groups | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
     beside = job.retry is not None and job.reads
     records.append(built | 'Retried records' >> ba.LeaveOutRetried(again['origins']) if beside else built)
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()

@@ -37,6 +37,7 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
             'record of the input replaced by what is retried',
             'records of the input replaced by what is retried',
         ),
+        ('groups_left_out', 'group left out by --limit', 'groups left out by --limit'),
         ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
         (
             'conflicts_shown_first',

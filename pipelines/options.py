@@ -96,17 +96,8 @@ class _ListLayouts(argparse.Action):
 
 def columns_of(args: argparse.Namespace) -> ba.Columns:
     """What the input calls its columns."""
-    named = {}
-    for role in (
-        'instruction',
-        'generation',
-        'instruction_id',
-        'model_name',
-        'rating',
-        'rationale',
-        'agent',
-        'position',
-    ):
+    named: dict[str, Any] = {}
+    for role in _ROLES:
         sources = [_source(name) for name in getattr(args, f'{role}_column')]
         if len(sources) > 1 and role in ('instruction_id', 'position'):
             raise ValueError(f'--{role}_column is given more than once, and takes one value.')
@@ -183,6 +174,14 @@ def add_task(group: Group) -> None:
         metavar='DIR',
         help='where rows wait for their groups (default: a temporary directory; --temp_location on remote runners)',
     )
+    group.add_argument(
+        '--order',
+        choices=['given', 'blind'],
+        default='given',
+        help="blind: generations stand in another order in each record, so that no model's place gives it away",
+    )
+    group.add_argument('--seed', type=whole, default=0, metavar='N', help='of --order blind (%(default)s)')
+    group.add_argument('--limit', type=positive, metavar='N', help='the first N groups alone, for a trial')
     group.add_argument('--no_spill', action='store_true', help="they wait in the runner's own shuffle instead")
     group.add_argument('--num_partitions', type=positive, metavar='N', help='default: from the size of the input')
     group.add_argument('--shuffle', action='store_true', help='group wide input too, where ids come more than once')

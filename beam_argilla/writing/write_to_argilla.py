@@ -39,7 +39,7 @@ class WriteToArgilla(beam.PTransform):
         workspace: name of the workspace.
         columns: what the input calls its columns; needed unless the input comes from `ReadGenerations`.
         on_conflict, overflow, min_generations: see `Policies`.
-        num_partitions, spill_location, shuffle, spill: see `GroupGenerations`.
+        num_partitions, spill_location, shuffle, spill, order, seed: see `GroupGenerations`.
         create_workspace: create the workspace if it does not exist (only owners may).
         suggestions, skip_unchanged, adopt, max_parallelism, max_records, max_bytes, max_suggestions, max_in_flight,
             retry: see `WriteRecords`.
@@ -70,6 +70,8 @@ class WriteToArgilla(beam.PTransform):
         spill_location: str | None = None,
         shuffle: bool | None = None,
         spill: bool = True,
+        order: str = 'given',
+        seed: int = 0,
         create_workspace: bool = False,
         suggestions: str = 'merge',
         skip_unchanged: bool = False,
@@ -94,7 +96,7 @@ class WriteToArgilla(beam.PTransform):
         self.columns = columns
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)
-        self.group = GroupGenerations(policies, num_partitions, spill_location, shuffle, spill)
+        self.group = GroupGenerations(policies, num_partitions, spill_location, shuffle, spill, order, seed)
         self._write = partial(
             WriteRecords,
             dataset,
