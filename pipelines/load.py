@@ -180,8 +180,13 @@ def build(p: beam.Pipeline, job: Job) -> None:
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
-        first = checked | 'First' >> beam.combiners.Top.Smallest(1) | 'One' >> beam.FlatMap(list)
-        show('first', first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown), 'The first record as it would be sent:\n')
+        first = checked | 'First' >> beam.combiners.Top.Smallest(args.preview or 1) | 'Each' >> beam.FlatMap(list)
+        if args.preview is None:
+            shown = first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown)
+            show('first', shown, 'The first record as it would be sent:\n', 1)
+        else:
+            shown = first | 'As a page' >> beam.Map(ba.CheckedRecord.preview, task.settings())
+            show('first', shown, '\n', args.preview)
     else:
         write = ba.WriteRecords(
             args.dataset,
@@ -207,11 +212,11 @@ def build(p: beam.Pipeline, job: Job) -> None:
             _ = failed | 'Write failed' >> job.write_failed
 
 
-def show(label: str, lines: beam.PCollection, prefix: str) -> None:
+def show(label: str, lines: beam.PCollection, prefix: str, most: int = _SHOWN) -> None:
     """Prints some of the lines, each behind the prefix."""
     _ = (
         lines
-        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(_SHOWN)
+        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(most)
         | f'Order {label}' >> beam.FlatMap(sorted)
         | f'Show {label}' >> beam.LogElements(prefix=prefix)
     )
@@ -224,6 +229,9 @@ def run(job: Job, p: beam.Pipeline) -> int:
     result = p.run()
     result.wait_until_finish()
     counts = ba.counters(result)
+    if args.dry_run:
+        for read in job.reads:
+            print(messages.sources(read.names))
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:

@@ -66,6 +66,15 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     return '\n'.join(lines)
 
 
+def sources(names: Mapping[str, str]) -> str:
+    """Which column each part of a record came from.
+
+    Args:
+        names: role → what is called so in the input.
+    """
+    return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
+
+
 def counted(number: int, one: str, several: str | None = None) -> str:
     """The number and the word for what is counted: 1 row, 2 rows."""
     return f'{number:,} {one if number == 1 else several or f"{one}s"}'

@@ -303,6 +303,7 @@ def add_writing(group: Group) -> None:
         help='write what is refused here, as JSON lines, and go on; DIR/: into that folder',
     )
     group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
+    group.add_argument('--preview', type=positive, metavar='N', help='a dry run that shows N records as on the page')
 
 
 def headers_of(args: argparse.Namespace) -> dict[str, str]:
@@ -396,6 +397,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     parser.error = _mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
     args, beam_args = parser.parse_known_args(argv)
+    args.dry_run = args.dry_run or args.preview is not None
     _check_repeated(parser, argv)
     _check_unknown(parser, beam_args)
     if not args.dataset:

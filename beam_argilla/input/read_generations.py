@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
@@ -59,6 +59,7 @@ class ReadGenerations(Fallible):
     Attributes:
         columns: what the columns mean, with those that the layout names.
         layout: the `Layout` that was named or recognised; None if the names that were given, or the usual ones, do.
+        names: role → the column, path or literal that plays it in the first file; empty if none was looked at.
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
 
@@ -89,11 +90,13 @@ class ReadGenerations(Fallible):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
         self.layout = None if layout == AUTO else layout_of(layout)
+        self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
             files = matching_files(self.patterns)
             seen = look([f.path for f in files], self.columns, on_bad_file, layout)
-            self.columns, self.layout, self.metadata_types = seen.columns, seen.layout, seen.metadata_types
+            self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
+            self.metadata_types = seen.metadata_types
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
         elif self.layout is not None:

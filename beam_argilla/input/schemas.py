@@ -21,6 +21,7 @@ from beam_argilla.input.plain import plain, plain_type
 from beam_argilla.input.roles import (
     check_columns,
     column_type,
+    columns_to_read,
     is_wide,
     misfit,
     missing_columns,
@@ -29,7 +30,7 @@ from beam_argilla.input.roles import (
     without_missing,
 )
 from beam_argilla.input.values import says_nothing
-from beam_argilla.input.view import path_is_wide, reads_json, view
+from beam_argilla.input.view import called, path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
 # Of an object store, a footer takes 50 to 100 ms, and 32 at a time are no burden to it: 2,000 are looked at in seconds.
@@ -51,12 +52,14 @@ class Seen(NamedTuple):
         metadata_types: column → the type of metadata that can hold its values in every file.
         columns: what the columns mean, those that the layout names among them.
         layout: of which the files are, if that counts.
+        names: role → what plays it in the first file that could be looked at.
     """
 
     all_wide: bool
     metadata_types: dict[str, str]
     columns: Columns
     layout: Layout | None
+    names: Mapping[str, str]
 
 
 class _File(NamedTuple):
@@ -103,7 +106,8 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str =
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         kinds = {name: _kinds(files, name, pool) for name in names}
     used = {*columns.metadata, *(name for f in files for name in f.names.values())}
-    for name in sorted(used):
+    used.update(columns_to_read(columns, list(names)))
+    for name in sorted(used & kinds.keys()):
         if len(kinds[name]) > 1 and not _NUMBERS.issuperset(kinds[name]):
             _LOGGER.warning(_differing(name, kinds[name]))
     for role in dict.fromkeys(role for f in files for role in f.names):
@@ -114,7 +118,9 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str =
     if forgotten:
         _LOGGER.warning(forgotten)
     whole = not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
-    return Seen(whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout)
+    return Seen(
+        whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout, files[0].names
+    )
 
 
 def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:
@@ -140,7 +146,7 @@ def _look(path: str, schema: pa.Schema | InputError, columns: Columns) -> _File 
         columns = without_missing(columns, schema)
         check_columns(schema.names, columns)
         if reads_json(schema, columns):  # whose values alone tell
-            return _File(path, schema, {}, path_is_wide(columns, schema.names))
+            return _File(path, schema, called(columns), path_is_wide(columns, schema.names))
         seen = view(schema.empty_table(), columns)
         names = resolve(seen.table.schema, seen.columns)
         for role, name in names.items():

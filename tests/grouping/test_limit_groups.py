@@ -10,24 +10,24 @@ import beam_argilla as ba
 from tests.samples import canonical, pipeline, rows
 
 
-def limited(limit: int, num_files: int) -> list[str]:
+def texts(limit: int, num_files: int, p: beam.Pipeline) -> beam.PCollection:
+    """(limit, ids that are kept, once for each of their rows)."""
     tables = [canonical(rows(30)).slice(i * 120 // num_files, 120 // num_files) for i in range(num_files)]
-    kept: list[str] = []
-    with pipeline() as p:
-        groups = p | beam.Create(tables) | ba.GroupGenerations(spill=False) | ba.LimitGroups(limit)
-        ids = groups | beam.FlatMap(lambda table: table.column('instruction_id').to_pylist())
-        counts = ids | beam.combiners.Count.PerElement()
-        assert_that(counts | beam.Values() | beam.Distinct(), equal_to([4]), label='whole')
-        assert_that(ids | 'Different' >> beam.Distinct(), lambda found: kept.extend(sorted(found)), label='ids')
-    return kept
+    name = f'{limit} of {num_files}'
+    groups = p | name >> beam.Create(tables) | f'Group {name}' >> ba.GroupGenerations(spill=False)
+    kept = groups | f'Limit {name}' >> ba.LimitGroups(limit)
+    ids = kept | f'Ids {name}' >> beam.FlatMap(lambda table: table.column('instruction_id').to_pylist())
+    return ids | f'All {name}' >> beam.combiners.ToList() | f'In order {name}' >> beam.Map(sorted)
 
 
 def test_the_same_groups_are_kept_whole_however_they_come():
-    five = limited(5, 1)
-    assert len(five) == 5
-    assert five == limited(5, 4)
-    assert set(limited(3, 4)) < set(five)
-    assert len(limited(100, 4)) == 30
+    with pipeline() as p:
+        five, again, three, everything = (texts(limit, n, p) for limit, n in ((5, 1), (5, 4), (3, 4), (100, 4)))
+        assert_that(five | 'Number' >> beam.Map(lambda ids: (len(set(ids)), len(ids))), equal_to([(5, 20)]), 'five')
+        sides = (beam.pvalue.AsSingleton(again), beam.pvalue.AsSingleton(three))
+        same = five | 'Same' >> beam.Map(lambda ids, again, three: (ids == again, set(three) < set(ids)), *sides)
+        assert_that(same, equal_to([(True, True)]), 'same')
+        assert_that(everything | 'All' >> beam.Map(len), equal_to([120]), 'all')
 
 
 def test_a_limit_is_positive():
