@@ -83,7 +83,9 @@ def prepare(
     local = ba.workers_run_here(p)
     columns = options.columns_of(args)
     reads = [
-        ba.ReadGenerations(patterns, columns, clustered=args.clustered, on_bad_file=args.on_bad_file, layout=layout)
+        ba.ReadGenerations(
+            patterns, columns, clustered=args.clustered, on_bad_file=args.on_bad_file, layout=layout, format=args.format
+        )
         for layout, patterns in options.inputs_of(args).items()
     ]
 

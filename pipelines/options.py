@@ -48,7 +48,7 @@ def add_input(group: Group) -> None:
         nargs='+',
         default=[],
         metavar='PATTERN',
-        help='Parquet files, folders of them, or patterns; repeatable',
+        help='files (Parquet, JSON Lines, JSON, CSV, Arrow), folders of them, or patterns; repeatable',
     )
     group.add_argument(
         '--layout',
@@ -58,6 +58,11 @@ def add_input(group: Group) -> None:
         help='one of --list_layouts, or auto: the one that fits (auto); several: one for each --input, in their order',
     )
     group.add_argument('--list_layouts', action=_ListLayouts, nargs=0, help='print the layouts that are known, and end')
+    group.add_argument(
+        '--format',
+        choices=['parquet', 'arrow', 'jsonl', 'csv', 'json'],
+        help="what the files are (default: by their names' ends; Parquet, if they say nothing)",
+    )
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
@@ -406,7 +411,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         if getattr(args, name) == '':
             raise ValueError(f'--{name} is empty: name a prefix of files or a folder')
     if not args.input and not args.retry_failed:
-        raise ValueError('--input is missing: which Parquet files?')
+        raise ValueError('--input is missing: which files?')
     check_names(args.dataset, args.workspace, True, args.create_workspace)
     if needs_server(args):
         if not args.api_url:

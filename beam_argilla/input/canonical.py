@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,9 @@ from beam_argilla.input.view import reads_json, texts_of_prompts
 
 
 def canonical_tables(
-    table: pa.Table, columns: Columns, origin: Origin | None = None
+    given: pa.Table | Sequence[Any], columns: Columns, origin: Origin | None = None
 ) -> tuple[list[pa.Table], list[FailedRecord]]:
-    """Converts a table: in Arrow, or, where a path leads into JSON text, row by row.
+    """Converts a table, or rows: in Arrow, or, rows and where a path leads into JSON text, one by one.
 
     Args:
         columns: what the columns are called.
@@ -36,13 +37,14 @@ def canonical_tables(
     Raises:
         InputError: see `to_canonical`.
     """
-    columns = without_missing(columns, table.schema)
-    if not reads_json(table.schema, columns):
-        formatted = to_canonical(table, columns, origin)
-        return [formatted.table] if formatted.table.num_rows else [], formatted.failed
-    names = columns_to_read(columns, table.column_names)
-    origins = None if origin is None else [Origin(origin.source, origin.row + i) for i in range(table.num_rows)]
-    return from_rows(rows(table.select(names), nulls=True), columns, origins)
+    if not isinstance(given, pa.Table):
+        return from_rows(given, columns, origin)
+    columns = without_missing(columns, given.schema)
+    if reads_json(given.schema, columns):
+        names = columns_to_read(columns, given.column_names)
+        return from_rows(rows(given.select(names), nulls=True), columns, origin)
+    formatted = to_canonical(given, columns, origin)
+    return [formatted.table] if formatted.table.num_rows else [], formatted.failed
 
 
 def facts_of(columns: Columns) -> InputFacts:
@@ -64,17 +66,17 @@ def _column_of_ids(columns: Columns) -> str | None:
     return None if more or possible_columns(str(source)) != [source] else str(source)
 
 
-def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
+def instruction_ids(table: pa.Table | Sequence[Any], columns: Columns) -> pa.Array:
     """The instruction id of each row as it was read; null, or none, where there is none that could be used.
 
     Args:
-        table: of `columns_of_ids`, at least.
+        table: or rows; of `columns_of_ids`, at least.
 
     Raises:
         InputError: there is no (one) column that says so.
     """
     name = _column_of_ids(columns)
-    if name is None:
+    if name is None or not isinstance(table, pa.Table):
         tables, _ = canonical_tables(table, columns)
         found = [id_ for t in tables for id_ in (*_ids_of_groups(t), *repeated_ids(t))]
         return pa.array(found, TEXT)

@@ -16,7 +16,7 @@ from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import InputError
 from beam_argilla.input.canonical import canonical_tables, facts_of
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.parquet import pieces
+from beam_argilla.input.kind import pieces
 from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.refusing import Fallible, Refused, refuse

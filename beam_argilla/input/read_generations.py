@@ -1,4 +1,4 @@
-"""`ReadGenerations`: Parquet files → canonical tables."""
+"""`ReadGenerations`: files → canonical tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
-from beam_argilla.input import parquet
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.kind import Part, pieces
+from beam_argilla.input.kinds import check_format, kind_of
 from beam_argilla.input.layouts import AUTO, columns_for, layout_of
 from beam_argilla.input.matching import matching_files, patterns_of
-from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
 from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
+from beam_argilla.input.sources import read
 from beam_argilla.input.tables import Origin
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
@@ -33,7 +34,7 @@ from beam_argilla.scale import Scale
 
 
 class ReadGenerations(Fallible):
-    """Reads Parquet files on any Beam file system, long or wide; see `Columns`.
+    """Reads files on any Beam file system, long or wide; see `Columns`: Parquet, JSON (Lines), CSV, TSV, Arrow IPC.
 
     Output: PCollection of canonical tables of at most about 16 MB. Only the columns needed are read. (On Prism, the
     pipeline's bundles are not split, for memory's sake: the experiment ``prism_disable_sdf_split``.)
@@ -41,12 +42,15 @@ class ReadGenerations(Fallible):
     What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
     Args:
-        patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
-            several lead to is read once. Folders on the way that are called ``column=value`` are columns. Brackets
-            (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is there.
+        patterns: a file, a folder (the files of these kinds in it and below), a file pattern, or several of them; a
+            file that several lead to is read once. Folders on the way that are called ``column=value`` are columns.
+            Brackets (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is
+            there.
         columns: what the input calls its columns; what is named goes before what the layout says.
         layout: the name of one of `LAYOUTS`; or ``auto``: if no column is named and the usual ones are not there, the
             one that fits (see `ReadGenerations.layout`).
+        format: ``parquet``, ``jsonl``, ``json``, ``csv`` or ``arrow``. Default: by the end of each file's name, also
+            before ``.gz``, ``.zst`` and ``.bz2``; Parquet, if it says nothing.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -80,11 +84,14 @@ class ReadGenerations(Fallible):
         on_bad_file: str = 'fail',
         validate: bool = True,
         layout: str = AUTO,
+        format: str | None = None,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
         self.columns = as_columns(columns)
         self.clustered = clustered
+        self.format = format
+        check_format(format)
         self.on_bad_file = on_bad_file
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
@@ -93,8 +100,8 @@ class ReadGenerations(Fallible):
         self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
-            files = matching_files(self.patterns)
-            seen = look([f.path for f in files], self.columns, on_bad_file, layout)
+            files = matching_files(self.patterns, format)
+            seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
             self.metadata_types = seen.metadata_types
             num_bytes = sum(f.size_in_bytes for f in files)
@@ -121,10 +128,13 @@ class ReadGenerations(Fallible):
         splits = (
             pbegin
             | 'Patterns' >> beam.Create([self.patterns])
-            | 'Match' >> beam.FlatMap(lambda patterns: [file.path for file in matching_files(patterns)])
-            | 'Split' >> beam.ParDo(_Split(self.clustered, self.on_bad_file)).with_outputs(Refused.TAG, main='splits')
+            | 'Match' >> beam.FlatMap(_paths, self.format)
+            | 'Split'
+            >> beam.ParDo(_Split(self.clustered, self.on_bad_file, self.format)).with_outputs(
+                Refused.TAG, main='splits'
+            )
         )
-        read = (
+        found = (
             splits.splits
             | 'Spread' >> beam.Reshuffle()
             | 'Read'
@@ -137,69 +147,64 @@ class ReadGenerations(Fallible):
             read_ids = beam.ParDo(_ReadIds(self.columns, self.clustered))
             ids = splits.splits | 'Spread ids' >> beam.Reshuffle() | 'Ids' >> read_ids
             facts = facts._replace(ids=ids)
-        read.tables.element_type = GenerationTable
-        read.tables.input_facts = facts
-        self.refuse((splits[Refused.TAG], read[Refused.TAG]) | 'Refused' >> beam.Flatten(), read.tables)
-        return read.tables
+        found.tables.element_type = GenerationTable
+        found.tables.input_facts = facts
+        self.refuse((splits[Refused.TAG], found[Refused.TAG]) | 'Refused' >> beam.Flatten(), found.tables)
+        return found.tables
 
     def display_data(self) -> dict[str, Any]:
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
 
 
-class _Split(beam.DoFn):
-    """File → ranges of row groups of about SPLIT_BYTES; of a clustered file, one range."""
+def _paths(patterns: Sequence[str], format: str | None) -> list[str]:
+    return [file.path for file in matching_files(patterns, format)]
 
-    def __init__(self, clustered: bool, on_bad_file: str):
+
+class _Split(beam.DoFn):
+    """File → its parts; of a clustered file, one."""
+
+    def __init__(self, clustered: bool, on_bad_file: str, format: str | None):
         self._clustered = clustered
         self._on_bad_file = on_bad_file
+        self._format = format
 
     def process(self, path: str) -> Iterator[Any]:
         FileSystems.report_source_lineage(path)
         try:
-            with parquet_file(path) as opened:
-                groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
-                sizes = [(group.total_byte_size, group.num_rows) for group in groups]
+            yield from kind_of(path, self._format).parts(path, self._clustered)
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
-            return
-        first = size = row = num_rows = 0
-        for index, (group_bytes, group_rows) in enumerate(sizes):
-            size += group_bytes
-            num_rows += group_rows
-            last = index == len(sizes) - 1
-            if last or (size >= parquet.SPLIT_BYTES and not self._clustered):
-                yield RowGroups(path, first, index + 1, row)
-                first, size, row, num_rows = index + 1, 0, row + num_rows, 0
 
 
 class _Read(beam.DoFn):
-    """Range of row groups → canonical tables of about BATCH_BYTES."""
+    """Part of a file → canonical tables of about BATCH_BYTES."""
 
     def __init__(self, columns: Columns, clustered: bool, on_bad_file: str):
         self._columns = columns
         self._clustered = clustered
         self._on_bad_file = on_bad_file
 
-    def process(self, row_groups: RowGroups) -> Iterator[Any]:
-        path = row_groups[0]
-        outputs = self._canonical(*row_groups)
+    def process(self, part: Part) -> Iterator[Any]:
+        outputs = self._canonical(part)
         if self._clustered:
-            outputs = whole_groups(outputs, path)
+            outputs = whole_groups(outputs, part.path)
         try:
             yield from outputs
         except BrokenPromiseError:
             raise
         except InputError as e:
-            yield _bad_file(e, path, self._on_bad_file)
+            yield _bad_file(e, part.path, self._on_bad_file)
 
-    def _canonical(self, path: str, first: int, end: int, row: int) -> Iterator[Any]:
-        for table in batches(path, first, end, partial(columns_to_read, self._columns)):
-            Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
+    def _canonical(self, part: Part) -> Iterator[Any]:
+        for piece in read(part, partial(columns_to_read, self._columns)):
+            if isinstance(piece, FailedRecord):
+                yield refuse(piece)
+                continue
+            Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))
             try:
-                tables, failed = canonical_tables(table, self._columns, Origin(path, row))
+                tables, failed = canonical_tables(piece.rows, self._columns, Origin(part.path, piece.numbers))
             except InputError as e:
-                raise InputError(f'{path}: {e}') from e
-            row += table.num_rows
+                raise InputError(f'{part.path}: {e}') from e
             yield from map(refuse, failed)
             for canonical in tables:
                 # Decoded, a long prompt is there once a row, and not once a file. Groups of wide rows stay whole.
@@ -207,17 +212,21 @@ class _Read(beam.DoFn):
 
 
 class _ReadIds(beam.DoFn):
-    """Range of row groups → lists of instruction ids: of wide input each row's, of clustered input each run's."""
+    """Part of a file → lists of instruction ids: of wide input each row's, of clustered input each run's."""
 
     def __init__(self, columns: Columns, clustered: bool):
         self._columns = columns
         self._clustered = clustered
 
-    def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
+    def process(self, part: Part) -> Iterator[list[str]]:
         last = None
         try:
-            for table in batches(*row_groups[:3], partial(columns_of_ids, self._columns)):
-                ids = instruction_ids(table, self._columns).drop_null()  # whose rows are refused: they part no group
+            for piece in read(part, partial(columns_of_ids, self._columns)):
+                if isinstance(piece, FailedRecord):
+                    continue
+                ids = instruction_ids(
+                    piece.rows, self._columns
+                ).drop_null()  # whose rows are refused: they part no group
                 if self._clustered and len(ids):
                     ids = ids.take(pa.array(run_starts(ids)))
                     ids, last = ids.slice(int(ids[0].as_py() == last)), ids[-1].as_py()

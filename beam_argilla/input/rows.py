@@ -54,7 +54,7 @@ class _Unusable(Exception):
 
 
 def from_rows(
-    elements: Sequence[Any], columns: Columns, origins: Sequence[Origin] | None = None, also: Collection[str] = ()
+    elements: Sequence[Any], columns: Columns, origin: Origin | None = None, also: Collection[str] = ()
 ) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
@@ -62,7 +62,7 @@ def from_rows(
 
     Args:
         columns: what the rows call their columns.
-        origins: where each was read from, for what is refused.
+        origin: told of what is refused.
         also: columns of `OPTIONAL` that the rows may have, as canonical ones do.
 
     Returns:
@@ -78,7 +78,6 @@ def from_rows(
     layouts: dict[bool, list[_Read]] = {}
     for index, element in enumerate(elements):
         given = _as_row(element)
-        origin = origins[index] if origins is not None else None
         try:
             row, messages = view_row(given, columns) if needs_view(given, columns) else (given, None)
             wide = _is_wide(row, candidates)
@@ -89,21 +88,23 @@ def from_rows(
         except (_Unusable, Misread) as e:
             error, message = e.args
             shown = _as_given(given, columns)
-            failed.append(failed_rows([shown], 'format', error, message, None, 'input', *(origin or ())))
+            failed.append(
+                failed_rows([shown], 'format', error, message, None, 'input', *(origin.of(index) if origin else ()))
+            )
         else:
-            layouts.setdefault(wide, []).append(_Read(given, row, cells, origin))
-    formatted = [_formatted(rows, candidates, columns, wide) for wide, rows in layouts.items()]
+            layouts.setdefault(wide, []).append(_Read(given, row, cells, index))
+    formatted = [_formatted(rows, candidates, columns, wide, origin) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
 
 
 class _Read(NamedTuple):
-    """A row as it was given, as its columns are meant, what its cells mean, and where it was read from."""
+    """A row as it was given, as its columns are meant, what its cells mean, and which of all it is."""
 
     given: Row
     row: Row
     cells: dict[str, Any]
-    origin: Origin | None
+    number: int
 
 
 def _as_row(element: Any) -> Row:
@@ -279,7 +280,9 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[_Read], candidates: Candidates, columns: Columns, wide: bool) -> Formatted:
+def _formatted(
+    rows: Sequence[_Read], candidates: Candidates, columns: Columns, wide: bool, origin: Origin | None
+) -> Formatted:
     """Rows of one layout."""
     roles = list(dict.fromkeys(role for read in rows for role in read.cells))
     arrays = {role: pa.array([read.cells.get(role) for read in rows], _type(role, wide)) for role in roles}
@@ -289,7 +292,7 @@ def _formatted(rows: Sequence[_Read], candidates: Candidates, columns: Columns, 
         names,
         scale_of(columns),
         lambda indexes: [_as_given(rows[i].given, columns) for i in indexes],
-        lambda index: rows[index].origin,
+        origin and origin.only([read.number for read in rows]),
     )
 
 

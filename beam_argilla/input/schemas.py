@@ -1,8 +1,7 @@
-"""What all files of an input have in common, from their footers alone, before anything is read."""
+"""What all files of an input have in common, from their footers or beginnings alone, before anything is read."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +10,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.input.layouts import AUTO, Layout, columns_for
-from beam_argilla.input.parquet import parquet_file, schema_of
-from beam_argilla.input.plain import plain, plain_type
+from beam_argilla.input.plain import plain_type
 from beam_argilla.input.roles import (
     check_columns,
     column_type,
@@ -29,7 +26,7 @@ from beam_argilla.input.roles import (
     resolve,
     without_missing,
 )
-from beam_argilla.input.values import says_nothing
+from beam_argilla.input.sources import says_nothing, schema_of
 from beam_argilla.input.view import called, path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
@@ -69,21 +66,24 @@ class _File(NamedTuple):
     wide: bool
 
 
-def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str = AUTO) -> Seen:
+def look(
+    paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str = AUTO, format: str | None = None
+) -> Seen:
     """Looks at the footers, and says once what differs between files, and what seems to have been forgotten.
 
     Args:
         layout: the name of the files' layout; ``auto``: the one that fits.
+        format: the kind of the files; None: by their names.
 
     Raises:
         InputError: a file cannot be used; with ``on_bad_file='refuse'``, none can.
     """
     chosen = paths[:: -(-len(paths) // MOST_FOOTERS)]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        schemas = list(pool.map(_schema, chosen))
+        schemas = list(pool.map(lambda path: _schema(path, format), chosen))
         readable = [schema for schema in schemas if isinstance(schema, pa.Schema)]
         columns, found_layout = columns_for(readable, columns, layout) if readable else (columns, None)
-        looked = list(pool.map(lambda path, schema: _look(path, schema, columns), chosen, schemas))
+        looked = list(pool.map(lambda path, schema: _look(path, schema, columns, format), chosen, schemas))
     files = [found for found in looked if isinstance(found, _File)]
     _check_metadata(columns, readable)
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
@@ -104,7 +104,7 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str =
         )
     names = dict.fromkeys(name for f in files for name in f.schema.names)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        kinds = {name: _kinds(files, name, pool) for name in names}
+        kinds = {name: _kinds(files, name, pool, format) for name in names}
     used = {*columns.metadata, *(name for f in files for name in f.names.values())}
     used.update(columns_to_read(columns, list(names)))
     for name in sorted(used & kinds.keys()):
@@ -131,15 +131,14 @@ def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:
         raise InputError(no_such_columns(missing, names))
 
 
-def _schema(path: str) -> pa.Schema | InputError:
+def _schema(path: str, format: str | None) -> pa.Schema | InputError:
     try:
-        with parquet_file(path) as parquet:
-            return schema_of(parquet, path)
+        return schema_of(path, format)
     except InputError as e:
         return e
 
 
-def _look(path: str, schema: pa.Schema | InputError, columns: Columns) -> _File | InputError:
+def _look(path: str, schema: pa.Schema | InputError, columns: Columns, format: str | None) -> _File | InputError:
     if isinstance(schema, InputError):
         return schema
     try:
@@ -151,38 +150,11 @@ def _look(path: str, schema: pa.Schema | InputError, columns: Columns) -> _File 
         names = resolve(seen.table.schema, seen.columns)
         for role, name in names.items():
             problem = misfit(seen.table.schema, names, role)
-            if problem is not None and not (name in schema.names and _file_says_nothing(path, name)):
+            if problem is not None and not (name in schema.names and says_nothing(path, name, format)):
                 raise InputError(problem)
     except InputError as e:
         return e
     return _File(path, seen.table.schema, names, is_wide(seen.table.schema, names))
-
-
-def _file_says_nothing(path: str, name: str) -> bool:
-    with parquet_file(path) as parquet:
-        return _says_nothing(parquet, name)
-
-
-def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
-    """Whether no row of the file has a value there: by its statistics where they tell, else by its values."""
-    footer = parquet.metadata
-    paths = [f'{footer.schema.column(i).path}.' for i in range(footer.num_columns)]
-    others = [f'{other}.' for other in parquet.schema_arrow.names if other.startswith(f'{name}.')]  # no parts of it
-    leaves = [i for i, path in enumerate(paths) if path.startswith(f'{name}.') and not path.startswith(tuple(others))]
-    chunks = [footer.row_group(group).column(leaf) for group in range(footer.num_row_groups) for leaf in leaves]
-    if chunks and all(c.statistics and c.statistics.has_null_count for c in chunks):
-        if all(c.statistics.null_count == c.num_values for c in chunks):
-            return True
-        if not any(map(_may_be_nan, map(footer.schema.column, leaves))):
-            return False
-    return bool(chunks) and all(
-        says_nothing(plain(batch.column(name))) for batch in parquet.iter_batches(columns=[name])
-    )
-
-
-def _may_be_nan(leaf: pq.ColumnSchema) -> bool:
-    """Whether its values are floats, among which NaN is no value, though statistics do not count it as null."""
-    return leaf.physical_type in ('FLOAT', 'DOUBLE') or leaf.logical_type.type == 'FLOAT16'
 
 
 def _told_once(errors: Sequence[tuple[str, str]]) -> str:
@@ -203,7 +175,7 @@ def _listed(paths: Sequence[str]) -> str:
 _NUMBERS = {'integer', 'float'}
 
 
-def _kinds(files: Iterable[_File], name: str, pool: Executor) -> dict[str, list[str]]:
+def _kinds(files: Iterable[_File], name: str, pool: Executor, format: str | None) -> dict[str, list[str]]:
     """Kind of value → the files in which the column is of it; without those in which it has no values."""
     kinds: dict[str, list[str]] = {}
     for file in files:
@@ -213,14 +185,9 @@ def _kinds(files: Iterable[_File], name: str, pool: Executor) -> dict[str, list[
     kinds.pop('null', None)
     if len(kinds) < 2:
         return kinds
-    have_values = {kind: pool.map(lambda path: _has_values(path, name), paths) for kind, paths in kinds.items()}
-    kept = {kind: list(itertools.compress(paths, have_values[kind])) for kind, paths in kinds.items()}
+    nothing = {k: pool.map(lambda path: says_nothing(path, name, format), paths) for k, paths in kinds.items()}
+    kept = {k: [p for p, is_so in zip(paths, nothing[k], strict=True) if not is_so] for k, paths in kinds.items()}
     return {kind: paths for kind, paths in kept.items() if paths}
-
-
-def _has_values(path: str, name: str) -> bool:
-    with parquet_file(path) as parquet:
-        return name not in parquet.schema_arrow.names or not _says_nothing(parquet, name)
 
 
 def _kind(kind: pa.DataType) -> str:

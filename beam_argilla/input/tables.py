@@ -76,10 +76,32 @@ AsGiven = Callable[[np.ndarray], Sequence[Any]]
 
 
 class Origin(NamedTuple):
-    """Where a table was read from: a file, and which of its rows the table's first one is."""
+    """Where rows were read from: a file, and which of its rows, counted from 0, each of them is."""
 
     source: str
-    row: int
+    rows: Sequence[int]
+
+    def of(self, index: int) -> tuple[str, int]:
+        """Where one of them was read from."""
+        return self.source, self.rows[index]
+
+    def only(self, indexes: Sequence[int]) -> Origin:
+        """The same of some of them."""
+        return Origin(self.source, _Only(self.rows, indexes))
+
+
+class _Only(Sequence[int]):
+    """Some of the numbers, none of which is asked for before it is needed: to count lines takes time."""
+
+    def __init__(self, numbers: Sequence[int], indexes: Sequence[int]):
+        self._numbers = numbers
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._numbers[self._indexes[index]]
 
 
 def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None) -> Formatted:
@@ -100,8 +122,7 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     as_given = _as_given(_played(cells, names)) if seen.table is table else _as_given(_unseen(table, columns))
     if seen.messages is not None:
         cells[MESSAGES] = seen.messages
-    whence = None if origin is None else lambda row: origin._replace(row=origin.row + row)
-    return from_cells(cells, names, seen.scale, as_given, whence, seen.problems)
+    return from_cells(cells, names, seen.scale, as_given, origin, seen.problems)
 
 
 def from_cells(
@@ -109,7 +130,7 @@ def from_cells(
     names: Mapping[str, str],
     scale: Scale | None,
     as_given: AsGiven,
-    whence: Callable[[int], Origin | None] | None = None,
+    origin: Origin | None = None,
     problems: Sequence[Problem] = (),
 ) -> Formatted:
     """Converts columns that are known by their roles.
@@ -119,7 +140,7 @@ def from_cells(
         names: role → what the column is called, for messages.
         scale: the `Scale` of the ratings, None if they say what they are.
         as_given: see `AsGiven`.
-        whence: index → where that row was read from, for what is refused.
+        origin: told of what is refused.
         problems: what is known of the rows already.
     """
     all_rows = np.arange(len(cells['generation']))
@@ -135,7 +156,7 @@ def from_cells(
         found += list_problems(lists, names)
     else:
         _rate(out, scale)
-    refused, failed = _refusals([*problems, *found], all_rows, as_given, 'input', out, whence)
+    refused, failed = _refusals([*problems, *found], all_rows, as_given, 'input', out, origin)
     if not wide:
         return Formatted(_canonical(out, ~refused), failed)
     exploded = explode(lists, np.flatnonzero(~refused))
@@ -147,7 +168,7 @@ def from_cells(
     everything = _canonical(long, np.ones(len(parents), bool))
     # An item is no row of the input, so it is reported in canonical form.
     refused, more = _refusals(
-        found, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, whence
+        found, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
     )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
     made_of = np.unique(exploded.parents[~refused])  # rows of which something is left
@@ -270,7 +291,7 @@ def _refusals(
     shown: AsGiven,
     key: str,
     out: Mapping[str, pa.Array],
-    whence: Callable[[int], Origin | None] | None,
+    origin: Origin | None,
 ) -> tuple[np.ndarray, list[FailedRecord]]:
     """A mask of the refused, and each of them with the first thing that is wrong with it."""
     refused: np.ndarray = np.zeros(len(parents), bool)
@@ -281,7 +302,7 @@ def _refusals(
             refused[chosen] = True
             for index, row in zip(chosen, shown(chosen), strict=True):
                 group = out['instruction_id'][int(index)].as_py()
-                where = (whence(int(parents[index])) if whence else None) or ()
+                where = () if origin is None else origin.of(int(parents[index]))
                 failed.append(failed_rows([row], 'format', problem.error, problem.message, group, key, *where))
     return refused, failed
 

@@ -255,7 +255,7 @@ def test_a_repaired_record_takes_the_place_of_the_one_that_the_input_makes(tmp_p
 
 
 def test_of_two_refused_items_of_one_row_the_other_one_is_still_told(tmp_path):
-    origin = Origin('in.parquet', 0)
+    origin = Origin('in.parquet', range(100))
     wide = pa.table({'instruction': ['q'], 'generations': [['a', None, None]]})
     formatted = to_canonical(wide, ba.Columns(), origin)
     assert len(formatted.failed) == 2

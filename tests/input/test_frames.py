@@ -19,7 +19,7 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
 from beam_argilla.errors import InputError
-from beam_argilla.input import parquet
+from beam_argilla.input import kind
 from beam_argilla.input.frames import as_table
 from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.rows import from_rows
@@ -140,7 +140,7 @@ def test_a_dataset_as_the_source_of_rows():
 
 
 def test_a_large_table_is_cut(monkeypatch):
-    monkeypatch.setattr(parquet, 'BATCH_BYTES', 100)
+    monkeypatch.setattr(kind, 'BATCH_BYTES', 100)
     table = pa.table({'instruction': [str(i) for i in range(40)], 'generation': ['x' * 10] * 40})
     with pipeline() as p:
         sizes = p | beam.Create([table]) | ba.FormatGenerations() | beam.Map(lambda t: t.num_rows < 10)
