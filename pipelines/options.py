@@ -48,7 +48,7 @@ def add_input(group: Group) -> None:
         nargs='+',
         default=[],
         metavar='PATTERN',
-        help='files (Parquet, JSON Lines, JSON, CSV, Arrow), folders of them or patterns, on any Beam file system; repeatable',
+        help='files (Parquet, JSON, JSON Lines, CSV, Arrow), folders or patterns, on any Beam file system; repeatable',
     )
     group.add_argument(
         '--layout',
@@ -63,6 +63,8 @@ def add_input(group: Group) -> None:
         choices=['parquet', 'arrow', 'jsonl', 'csv', 'json'],
         help="what the files are (default: by their names' ends; Parquet, if they say nothing)",
     )
+    group.add_argument('--config', metavar='NAME', help='which configuration of a folder that distilabel saved')
+    group.add_argument('--split', metavar='NAME', help='which split of a folder that datasets saved')
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
@@ -118,6 +120,11 @@ def columns_of(args: argparse.Namespace) -> ba.Columns:
 def _source(name: str) -> str | ba.Literal:
     prefix, literally, text = name.partition('literal:')
     return ba.Literal(text) if literally and not prefix else name
+
+
+def choice_of(args: argparse.Namespace) -> dict[str, str | None]:
+    """What of a folder is read."""
+    return {'format': args.format, 'config': args.config, 'split': args.split}
 
 
 def inputs_of(args: argparse.Namespace) -> dict[str, list[str]]:
