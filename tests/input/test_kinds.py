@@ -32,7 +32,7 @@ from tests.samples import pipeline
 ROWS = [
     {'instruction_id': '007', 'instruction': 'q', 'generation': 'a\nb', 'model_name': 'm', 'rating': '4'},
     {'instruction_id': '007', 'instruction': 'q', 'generation': '', 'model_name': None, 'rating': '4.5'},
-    {'instruction_id': '2024-01-01', 'instruction': 'Ä "r", 😀', 'generation': 'null', 'model_name': '1', 'rating': None},
+    {'instruction_id': '2024-01-01', 'instruction': 'Ä "r"😀', 'generation': 'null', 'model_name': '1', 'rating': None},
 ]  # fmt: skip
 COLUMNS = ba.Columns(instruction_id='instruction_id')
 
