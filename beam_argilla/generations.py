@@ -5,7 +5,7 @@ Everything after `input` works on tables of this schema; `input` makes them from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,10 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+# There only where the input is read so: the exact score that a rating stands for (`Columns.scale`), and of instructions
+# that are conversations the messages, as JSON (`Columns.chat`).
+SCORE, MESSAGES = 'score', 'messages'
+OPTIONAL = {SCORE: pa.float64(), MESSAGES: TEXT}
 METADATA = pa.large_list(TEXT)  # as text, one or several: the task knows which of them are numbers
 # Metadata columns follow the canonical ones under this prefix, so that a user's column called "rating" cannot clash.
 METADATA_PREFIX = 'metadata.'
@@ -49,6 +53,8 @@ class InputFacts(NamedTuple):
         num_bytes: of the files; None if nobody looked.
         ids: PCollection of lists of instruction ids, one for each place where a group is said to be.
         metadata: the columns that are carried along; None if nobody knows.
+        scores: there are exact scores beside the ratings.
+        chat: there are the messages of conversations.
     """
 
     groups_are_whole: bool = False
@@ -56,6 +62,8 @@ class InputFacts(NamedTuple):
     num_bytes: int | None = None
     ids: Any = None
     metadata: tuple[str, ...] | None = None
+    scores: bool = False
+    chat: bool = False
 
 
 def as_grouped(table: pa.Table, repeated: Sequence[str] = ()) -> pa.Table:
@@ -75,6 +83,11 @@ def is_grouped(table: pa.Table) -> bool:
 def repeated_ids(table: pa.Table) -> list[str]:
     """What `as_grouped` was told of."""
     return orjson.loads((table.schema.metadata or {}).get(_GROUPED, b'[]'))
+
+
+def together(tables: Iterable[pa.Table]) -> pa.Table:
+    """Canonical tables as one; of columns that some of them have, null in the others."""
+    return pa.concat_tables(tables, promote_options='default')
 
 
 def metadata_columns(table: pa.Table) -> list[str]:

@@ -37,6 +37,7 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
             'record of the input replaced by what is retried',
             'records of the input replaced by what is retried',
         ),
+        ('groups_left_out', 'group left out by --limit', 'groups left out by --limit'),
         ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
         (
             'conflicts_shown_first',
@@ -63,6 +64,15 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
     lines.append(f'{seconds:.1f} seconds')
     return '\n'.join(lines)
+
+
+def sources(names: Mapping[str, str]) -> str:
+    """Which column each part of a record came from.
+
+    Args:
+        names: role → what is called so in the input.
+    """
+    return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:

@@ -16,9 +16,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values
+from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
-from beam_argilla.grouping.policies import Policies
+from beam_argilla.grouping.policies import Order, Policies
 from beam_argilla.grouping.shuffle import split
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
 from beam_argilla.metrics import NAMESPACE
@@ -66,10 +66,15 @@ class GroupGenerations(Fallible):
         spill: False sends rows through the runner's own shuffle, which on this machine holds them in memory. So they go
             as well where there is neither a `spill_location` nor a default for it, and, unless a `spill_location` is
             named, on input that never ends: its files would pile up.
+        order: ``given``: by `position` if there is one, then (model_name, generation); of wide rows, that of their
+            lists. So one model often stands in the same place of every record, and annotators learn to rate the place.
+            ``blind``: by a hash of `seed`, instruction id, model and text, whatever the input says: the same on every
+            run, and another in each record.
+        seed: another one is another blind order.
 
     Raises:
-        ValueError: `num_partitions` is not positive, a `spill_location` with ``spill=False``, or windows and triggers
-            with which a record would be overwritten by a part of itself.
+        ValueError: an unknown `order`, `num_partitions` is not positive, a `spill_location` with ``spill=False``, or
+            windows and triggers with which a record would be overwritten by a part of itself.
         InputError: (while running) `shuffle=False`, but the tables are of long input.
         JobError: (while running) the spill location cannot be written or read.
 
@@ -84,6 +89,8 @@ class GroupGenerations(Fallible):
         spill_location: str | None = None,
         shuffle: bool | None = None,
         spill: bool = True,
+        order: str = 'given',
+        seed: int = 0,
     ):
         super().__init__()
         if num_partitions is not None and num_partitions < 1:
@@ -92,6 +99,8 @@ class GroupGenerations(Fallible):
             raise ValueError(
                 f'spill=False and spill_location={spill_location!r} contradict each other: give one of them'
             )
+        self.order = Order(order, seed)
+        self.order.check()
         self.policies = policies or Policies()
         self.num_partitions = num_partitions
         self.spill_location = spill_location
@@ -105,7 +114,7 @@ class GroupGenerations(Fallible):
         whole = facts.groups_are_whole if self.shuffle is None else not self.shuffle
         self._check_windowing(tables, whole)
         if not whole:
-            merge_them = beam.ParDo(_Merge(self.policies)).with_outputs(Refused.TAG, main='groups')
+            merge_them = beam.ParDo(_Merge(self.policies, self.order)).with_outputs(Refused.TAG, main='groups')
             grouped = self._bring_together(tables, partitions) | 'Merge' >> merge_them
         else:
             ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
@@ -114,11 +123,11 @@ class GroupGenerations(Fallible):
             ) | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
             # A side input is complete before the main input is seen: no group is written of which there is more.
             grouped = tables | 'Arrange' >> beam.ParDo(
-                _Whole(self.policies), beam.pvalue.AsList(repeated)
+                _Whole(self.policies, self.order), beam.pvalue.AsList(repeated)
             ).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
-        grouped.groups.input_facts = InputFacts(metadata=facts.metadata)
+        grouped.groups.input_facts = InputFacts(metadata=facts.metadata, scores=facts.scores, chat=facts.chat)
         return grouped.groups
 
     def _check_windowing(self, tables: beam.PCollection, whole: bool) -> None:
@@ -145,7 +154,12 @@ class GroupGenerations(Fallible):
         )
 
     def display_data(self) -> dict[str, Any]:
-        facts = {'num_partitions': self.num_partitions, 'spill_location': self.spill_location, **vars(self.policies)}
+        facts = {
+            'num_partitions': self.num_partitions,
+            'spill_location': self.spill_location,
+            'order': self.order.name,
+            **vars(self.policies),
+        }
         return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -199,7 +213,7 @@ class _Partition(beam.DoFn):
     def _write(self, buffers: dict[Any, dict[int, list[pa.Table]]], timestamps: dict[Any, Any]) -> list[WindowedValue]:
         out = []
         for window, buffer in buffers.items():
-            slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
+            slices = ((partition, together(parts)) for partition, parts in buffer.items())
             if self._place is None:
                 elements: Iterator[Any] = ((partition, to_ipc(table)) for partition, table in slices)
             else:
@@ -237,12 +251,13 @@ def _slice(address: Any) -> pa.Table:
 class _Merge(beam.DoFn):
     """(partition, slices) → a table of whole groups."""
 
-    def __init__(self, policies: Policies):
+    def __init__(self, policies: Policies, order: Order):
         self._policies = policies
+        self._order = order
 
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[Any]:
         _, addresses = element
-        for output in merge(map(_slice, addresses), self._policies):
+        for output in merge(map(_slice, addresses), self._policies, order=self._order):
             yield from _emit(output)
 
 
@@ -255,8 +270,9 @@ _REPEATED = (
 class _Whole(beam.DoFn):
     """A table whose groups are whole already → the same in order, held to the policies."""
 
-    def __init__(self, policies: Policies):
+    def __init__(self, policies: Policies, order: Order):
         self._policies = policies
+        self._order = order
 
     def process(self, table: pa.Table, repeated: Sequence[str]) -> Iterator[Any]:
         if not is_grouped(_canonical(table)):
@@ -273,7 +289,7 @@ class _Whole(beam.DoFn):
                         refuse, failures_of(table.filter(pc.equal(ids, name)), 'RepeatedId', _REPEATED, False)
                     )
                 table = table.filter(pc.invert(again))
-        yield from _emit(arrange(table, self._policies))
+        yield from _emit(arrange(table, self._policies, self._order))
 
 
 def _ids_of(table: pa.Table) -> list[str]:

@@ -24,10 +24,10 @@ from beam_argilla.errors import InputError
 from beam_argilla.failed_files import SUFFIX, files_to_read
 from beam_argilla.failures import FailedRecord, digest, to_json
 from beam_argilla.files import identity
-from beam_argilla.generations import COLUMNS, METADATA_PREFIX, rows
-from beam_argilla.input.layouts import generation_names
+from beam_argilla.generations import COLUMNS, METADATA_PREFIX, OPTIONAL, rows
 from beam_argilla.input.repairable import unmarked
 from beam_argilla.input.rows import MAX_ROWS, from_rows
+from beam_argilla.input.view import row_is_wide
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record, Suggestion, record_digest
 from beam_argilla.refusing import Fallible, Refused, refuse
@@ -301,7 +301,7 @@ class _Parse(beam.DoFn):
         held, self._lines = self._lines, []
         for as_read, whole in itertools.product((True, False), (True, False)):
             lines = [line for line in held if (line.kind == 'input', self._is_whole(line)) == (as_read, whole)]
-            for some, tables, failed in _formatted(lines, self._columns if as_read else self._canonical):
+            for some, tables, failed in _formatted(lines, self._columns if as_read else self._canonical, as_read):
                 said = some[0].said
                 if failed and not as_read:  # a group goes in as a whole, or not at all
                     found = failed[0]
@@ -320,17 +320,18 @@ class _Parse(beam.DoFn):
 
     def _is_wide(self, row: Mapping[str, Any]) -> bool:
         """Whether the row, as it was read and perhaps repaired, is an instruction with all of its generations."""
-        return any(isinstance(row.get(name), list) for name in generation_names(self._columns))
+        return row_is_wide(row, self._columns)
 
 
 def _formatted(
-    lines: Sequence[_Line], columns: Columns
+    lines: Sequence[_Line], columns: Columns, as_read: bool
 ) -> Iterator[tuple[Sequence[_Line], list[pa.Table], list[FailedRecord]]]:
     """Lines, the tables of their rows, and what is refused of them: all at once, or each alone if anything is."""
-    tables, failed = from_rows([row for line in lines for row in line.content], columns)
+    content = [row for line in lines for row in line.content]
+    tables, failed = from_rows(content, columns, also=() if as_read else OPTIONAL)
     if failed and len(lines) > 1:
         for line in lines:
-            yield from _formatted([line], columns)
+            yield from _formatted([line], columns, as_read)
     elif lines:
         twice = METADATA_PREFIX * 2  # of canonical rows
         names = [[n.replace(twice, METADATA_PREFIX, 1) for n in table.column_names] for table in tables]

@@ -162,6 +162,13 @@ def text_field(name: str, required: bool = True, use_markdown: bool = False) -> 
     return {'name': name, 'title': name, 'required': required, 'settings': settings}
 
 
+def chat_field(name: str, required: bool = True, use_markdown: bool = False) -> Property:
+    """A conversation: at most 500 messages of at most 20,000 characters each (argilla-server 2.8, unless it is told
+    otherwise); its title is its name."""
+    settings = {'type': 'chat', 'use_markdown': use_markdown}
+    return {'name': name, 'title': name, 'required': required, 'settings': settings}
+
+
 def label_question(name: str, title: str, labels: Mapping[str, str], required: bool = True) -> Property:
     """One label out of `labels` (value → text shown)."""
     options = [{'value': value, 'text': text} for value, text in labels.items()]

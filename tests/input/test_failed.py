@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import beam_argilla as ba
 from beam_argilla.errors import InputError
 from beam_argilla.input import failed as room
-from beam_argilla.input.layouts import PER_GENERATION
 from beam_argilla.input.plain import is_list
+from beam_argilla.input.roles import PER_GENERATION
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import Origin, to_canonical
 from tests.input.test_values import _VALUES, ARRAYS, LEAVES, ROLES, slowly
@@ -255,7 +255,7 @@ def test_a_repaired_record_takes_the_place_of_the_one_that_the_input_makes(tmp_p
 
 
 def test_of_two_refused_items_of_one_row_the_other_one_is_still_told(tmp_path):
-    origin = Origin('in.parquet', 0)
+    origin = Origin('in.parquet', range(100))
     wide = pa.table({'instruction': ['q'], 'generations': [['a', None, None]]})
     formatted = to_canonical(wide, ba.Columns(), origin)
     assert len(formatted.failed) == 2
@@ -267,5 +267,5 @@ def test_of_two_refused_items_of_one_row_the_other_one_is_still_told(tmp_path):
         _ = of_input | ba.LeaveOutRetried(read['origins']).with_error_handler(handler)
         handler.close()
         seen = handler.output() | beam.Map(lambda f: (f.error, f.data, f.source, f.row))
-        expected = [(f.error, f.data, *origin) for f in formatted.failed]
+        expected = [(f.error, f.data, *origin.of(0)) for f in formatted.failed]
         assert_that(seen, equal_to(expected))

@@ -20,7 +20,7 @@ import beam_argilla as ba
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.generations import COLUMNS as COLUMN_NAMES
 from beam_argilla.grouping.arrange import arrange
-from beam_argilla.input import parquet
+from beam_argilla.input import kind
 from beam_argilla.input.read_generations import whole_groups
 from tests.samples import COLUMNS, canonical, content, counters, pipeline, rows, write
 
@@ -106,7 +106,7 @@ def test_a_file_without_the_column_of_the_ids_is_refused_by_itself_where_nothing
 
 
 def test_a_giant_row_group_is_read_in_small_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, 'BATCH_BYTES', 10_000)
+    monkeypatch.setattr(kind, 'BATCH_BYTES', 10_000)
     pq.write_table(pa.Table.from_pylist(rows(500)), tmp_path / 'one.parquet', row_group_size=1 << 20)
     with pipeline() as p:
         tables = p | ba.ReadGenerations(str(tmp_path / 'one.parquet'), COLUMNS)
@@ -123,7 +123,7 @@ def equal_to_all_true():
 
 
 def test_row_groups_are_read_side_by_side(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    monkeypatch.setattr(kind, 'SPLIT_BYTES', 1)
     pq.write_table(pa.Table.from_pylist(rows(25)), tmp_path / 'f.parquet', row_group_size=10)
     with pipeline() as p:
         tables = p | ba.ReadGenerations(str(tmp_path / 'f.parquet'), COLUMNS)
@@ -211,7 +211,7 @@ def test_empty_files_and_empty_tables(tmp_path):
 
 @pytest.mark.parametrize('wide', [False, True])
 def test_what_is_refused_says_which_row_of_which_file_it_was(tmp_path, monkeypatch, wide):
-    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    monkeypatch.setattr(kind, 'SPLIT_BYTES', 1)
     table = {
         'instruction': [None if i in (3, 17) else f'q{i}' for i in range(20)],
         'generation': [None if i == 11 else f'a{i}' for i in range(20)],

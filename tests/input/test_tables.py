@@ -250,7 +250,14 @@ def test_beam_rows_and_named_tuples_are_rows_too():
 
 @pytest.mark.parametrize(
     'mistake',
-    [{'metadata': 'topic'}, {'instruction': 'text', 'generation': 'text'}],
+    [
+        {'metadata': 'topic'},
+        {'instruction': 'text', 'rationale': 'text'},
+        {'generation': ['text', 'text']},
+        {'generation': []},
+        {'generation': ['a', 'b'], 'rating': ['r']},
+        {'generation': 'a', 'model_name': ['m', 'n']},
+    ],
 )
 def test_columns_that_make_no_sense(mistake):
     with pytest.raises(ValueError, match='Columns'):
