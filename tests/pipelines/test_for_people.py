@@ -199,7 +199,7 @@ GOOD = ('--input', 'in', '--dataset', 'x', '--num_generations', '4', '--dry_run'
         ([*GOOD, '--header', 'x'], 2, 'write NAME=ENV'),
         ([*GOOD, '--api_url', 'localhost'], 2, 'give the address of a server'),
         ([*GOOD, '--workspace', ''], 2, 'workspace is empty'),
-        ([*GOOD, '--generation_column', 'instruction'], 2, "both name the column 'instruction'"),
+        ([*GOOD, '--rationale_column', 'instruction'], 2, "both name the column 'instruction'"),
         ([*GOOD, '--metadata_column', 'm', '--metadata_column', 'm'], 2, "A second metadata property is called 'm'"),
         ([*GOOD, '--task', 'text_generation'], 2, 'means nothing to --task text_generation'),
         ([*GOOD, '--guidelines', ''], 2, 'The guidelines have 0 characters'),
