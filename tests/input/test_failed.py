@@ -267,5 +267,5 @@ def test_of_two_refused_items_of_one_row_the_other_one_is_still_told(tmp_path):
         _ = of_input | ba.LeaveOutRetried(read['origins']).with_error_handler(handler)
         handler.close()
         seen = handler.output() | beam.Map(lambda f: (f.error, f.data, f.source, f.row))
-        expected = [(f.error, f.data, *origin) for f in formatted.failed]
+        expected = [(f.error, f.data, *origin.of(0)) for f in formatted.failed]
         assert_that(seen, equal_to(expected))
