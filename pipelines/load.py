@@ -235,6 +235,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
         for read in job.reads:
             print(messages.sources(read.names))
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    if not (counts.get('rows_read') or counts.get('read_again')):
+        print('There was nothing to read: the input has no rows. Is it the right one?')
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')

@@ -48,7 +48,7 @@ def add_input(group: Group) -> None:
         nargs='+',
         default=[],
         metavar='PATTERN',
-        help='files (Parquet, JSON Lines, JSON, CSV, Arrow), folders of them, or patterns; repeatable',
+        help='files (Parquet, JSON, JSON Lines, CSV, Arrow), folders or patterns, on any Beam file system; repeatable',
     )
     group.add_argument(
         '--layout',
@@ -57,12 +57,14 @@ def add_input(group: Group) -> None:
         metavar='NAME',
         help='one of --list_layouts, or auto: the one that fits (auto); several: one for each --input, in their order',
     )
-    group.add_argument('--list_layouts', action=_ListLayouts, nargs=0, help='print the layouts that are known, and end')
+    group.add_argument('--list_layouts', action='store_true', help='print the layouts that are known, and end')
     group.add_argument(
         '--format',
         choices=['parquet', 'arrow', 'jsonl', 'csv', 'json'],
         help="what the files are (default: by their names' ends; Parquet, if they say nothing)",
     )
+    group.add_argument('--config', metavar='NAME', help='which configuration of a folder that distilabel saved')
+    group.add_argument('--split', metavar='NAME', help='which split of a folder that datasets saved')
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
@@ -90,13 +92,12 @@ def add_input(group: Group) -> None:
     )
 
 
-class _ListLayouts(argparse.Action):
-    """Prints them, with an example of each."""
-
-    def __call__(self, *_: Any) -> NoReturn:
-        for layout in ba.LAYOUTS.values():
-            print(f'{layout.name}: {layout.source}\n    {json.dumps(layout.example, ensure_ascii=False)}')
-        raise SystemExit(0)
+def layouts_shown() -> str:
+    """The layouts that are known, with an example of each."""
+    return '\n'.join(
+        f'{layout.name}: {layout.source}\n    {json.dumps(layout.example, ensure_ascii=False)}'
+        for layout in ba.LAYOUTS.values()
+    )
 
 
 def columns_of(args: argparse.Namespace) -> ba.Columns:
@@ -119,6 +120,11 @@ def columns_of(args: argparse.Namespace) -> ba.Columns:
 def _source(name: str) -> str | ba.Literal:
     prefix, literally, text = name.partition('literal:')
     return ba.Literal(text) if literally and not prefix else name
+
+
+def choice_of(args: argparse.Namespace) -> dict[str, str | None]:
+    """What of a folder is read."""
+    return {'format': args.format, 'config': args.config, 'split': args.split}
 
 
 def inputs_of(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -280,9 +286,15 @@ def add_server(group: Group) -> None:
         '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
     )
     group.add_argument(
-        '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
+        '--header',
+        action='append',
+        default=[],
+        metavar='NAME=ENV',
+        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER; repeatable',
     )
-    group.add_argument('--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts')
+    group.add_argument(
+        '--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts (https)'
+    )
     group.add_argument(
         '--retry_seconds',
         type=positive,
@@ -351,16 +363,15 @@ def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
 
 def add_program(group: Group) -> None:
     """What is of the program itself."""
-    group.add_argument('--debug', action='store_true', help='show all that Beam, the engine and the workers say')
+    group.add_argument('--debug', action='store_true', help='show all that Beam and workers say, stack traces included')
     group.add_argument('--version', action='version', version=f'beam_argilla {ba.__version__}')
 
 
 def positive(value: str) -> int:
     """A whole number from 1 on."""
-    number = whole(value)
-    if number < 1:
+    if not value.isascii() or not value.isdigit() or whole(value) < 1:
         raise argparse.ArgumentTypeError(f'{value}: give a whole number, at least 1')
-    return number
+    return whole(value)
 
 
 def whole(value: str) -> int:
@@ -402,6 +413,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     parser.error = _mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
     args, beam_args = parser.parse_known_args(argv)
+    if args.list_layouts:
+        print(layouts_shown())
+        raise SystemExit(0)
     args.dry_run = args.dry_run or args.preview is not None
     _check_repeated(parser, argv)
     _check_unknown(parser, beam_args)

@@ -61,7 +61,9 @@ def _of_rows(
         table = as_table(given, names) if sum(name in names for name in generation_names(columns)) < 2 else None
         if table is not None:
             with contextlib.suppress(InputError):
-                return canonical_tables(table, columns, origin)
+                tables, failed = canonical_tables(table, columns, origin)
+                if not failed:  # of what is refused, the reason must not hang on the rows beside it
+                    return tables, failed
     return from_rows(given, columns, origin)
 
 

@@ -35,7 +35,10 @@ class Json(Kind):
         if _is_lines(path):
             return _LINES.schema(path)
         values = list(itertools.islice(self._values(path), _HEAD_ROWS))
-        return schema_of([value for value in values if isinstance(value, dict)])
+        rows = [value for value in values if isinstance(value, dict)]
+        if values and not rows:
+            raise self.unreadable(path, not_an_object(values[0]))
+        return schema_of(rows)
 
     def says_nothing(self, path: str, name: str) -> bool:
         return False  # further down there may be something

@@ -42,7 +42,7 @@ class JsonLines(Kind):
         rows = [row for row in lines if not isinstance(row, str)]
         if not rows and block.lstrip().startswith(b'['):
             raise self.unreadable(path, "it holds a list, as JSON does: format='json', --format json")
-        if not rows and len(lines) > 1:
+        if lines and not rows and (len(lines) > 1 or not block.lstrip().startswith(b'{')):
             raise self.unreadable(path, f'its first line is no row: {lines[0]}')
         return schema_of(rows)
 

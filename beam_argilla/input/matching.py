@@ -16,6 +16,7 @@ from apache_beam.io.filesystems import FileSystems
 from beam_argilla.errors import InputError
 from beam_argilla.files import is_local
 from beam_argilla.input.kinds import FORMATS, kind_by_name
+from beam_argilla.input.saved import data_folder
 
 _LOGGER = logging.getLogger(__name__)
 # What lies beside data and says something about it: of datasets, models, evaluations.
@@ -50,7 +51,9 @@ def _findable(pattern: str) -> str:
     return pattern if os.path.dirname(pattern) else os.path.join('.', pattern)
 
 
-def matching_files(patterns: Sequence[str], format: str | None = None) -> list[Any]:
+def matching_files(
+    patterns: Sequence[str], format: str | None = None, config: str | None = None, split: str | None = None
+) -> list[Any]:
     """Metadata of the files, each once, by the first path that leads to it; every pattern must match some.
 
     A folder stands for the files of a known kind in it and below (of several kinds, for those of the first of
@@ -59,13 +62,15 @@ def matching_files(patterns: Sequence[str], format: str | None = None) -> list[A
 
     Args:
         format: the kind that is looked for in folders; None: any.
+        config: of a folder that distilabel saved, which configuration.
+        split: of a folder that datasets saved, which split.
 
     Raises:
         InputError: a pattern matches no file.
     """
     files: dict[str, Any] = {}
     for pattern in patterns:
-        for file in _files_of(pattern, format):
+        for file in _files_of(pattern, format, config, split):
             files.setdefault(_identity(file.path), file)
     return sorted(files.values(), key=lambda file: file.path)
 
@@ -75,12 +80,21 @@ def _identity(path: str) -> Any:
     return (os.path.realpath(path), *columns_in_path(os.path.abspath(path)).items()) if is_local(path) else path
 
 
-def _files_of(pattern: str, format: str | None) -> list[Any]:
+def _files_of(pattern: str, format: str | None, config: str | None, split: str | None) -> list[Any]:
     for reading in _readings(pattern):
         found = [file for file in _match(reading) if not _is_marker(file.path)]
         if found:
             return found
     folder = pattern.rstrip('/')
+    for reading in _readings(folder):
+        saved = data_folder(reading, config, split)
+        if saved is not None:
+            return [
+                file for file in _match(f'{saved}/*.arrow') if not file.path.rsplit('/', 1)[-1].startswith('cache-')
+            ]
+    if config is not None or split is not None:
+        name = 'config' if split is None else 'split'
+        raise InputError(f'{pattern!r} is no folder that datasets saved, so {name}=... (--{name}) means nothing to it.')
     for reading in _readings(folder):
         below = _match(f'{reading}/**')
         if below:

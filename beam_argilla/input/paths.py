@@ -98,11 +98,14 @@ def follow(array: pa.Array, steps: Sequence[Step]) -> pa.Array:
 
 def goes_into_text(kind: pa.DataType, steps: Sequence[Step]) -> bool:
     """Whether the way leads into text, which must be JSON then."""
-    try:
-        ends = [follow(pa.nulls(0, kind), steps[:end]).type for end in range(len(steps))]
-    except NoSuchPath:
-        return False
-    return any(_is_text(end.value_type if EACH in steps[:i] else end) for i, end in enumerate(ends))
+    for i in range(len(steps)):
+        try:
+            here = follow(pa.nulls(0, kind), steps[:i]).type
+        except NoSuchPath:
+            return False
+        if _is_text(here.value_type if EACH in steps[:i] else here):
+            return True
+    return False
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -51,6 +51,8 @@ class ReadGenerations(Fallible):
             one that fits (see `ReadGenerations.layout`).
         format: ``parquet``, ``jsonl``, ``json``, ``csv`` or ``arrow``. Default: by the end of each file's name, also
             before ``.gz``, ``.zst`` and ``.bz2``; Parquet, if it says nothing.
+        config: of a folder that distilabel saved (`Distiset.save_to_disk`), which configuration, if it has several.
+        split: of a folder that datasets saved, which split, if it has several.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -85,12 +87,15 @@ class ReadGenerations(Fallible):
         validate: bool = True,
         layout: str = AUTO,
         format: str | None = None,
+        config: str | None = None,
+        split: str | None = None,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
         self.columns = as_columns(columns)
         self.clustered = clustered
         self.format = format
+        self._choice = (format, config, split)
         check_format(format)
         self.on_bad_file = on_bad_file
         if on_bad_file not in ('fail', 'refuse'):
@@ -100,7 +105,7 @@ class ReadGenerations(Fallible):
         self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
-            files = matching_files(self.patterns, format)
+            files = matching_files(self.patterns, *self._choice)
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
             self.metadata_types = seen.metadata_types
@@ -128,7 +133,7 @@ class ReadGenerations(Fallible):
         splits = (
             pbegin
             | 'Patterns' >> beam.Create([self.patterns])
-            | 'Match' >> beam.FlatMap(_paths, self.format)
+            | 'Match' >> beam.FlatMap(_paths, *self._choice)
             | 'Split'
             >> beam.ParDo(_Split(self.clustered, self.on_bad_file, self.format)).with_outputs(
                 Refused.TAG, main='splits'
@@ -156,8 +161,8 @@ class ReadGenerations(Fallible):
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
 
 
-def _paths(patterns: Sequence[str], format: str | None) -> list[str]:
-    return [file.path for file in matching_files(patterns, format)]
+def _paths(patterns: Sequence[str], *choice: str | None) -> list[str]:
+    return [file.path for file in matching_files(patterns, *choice)]
 
 
 class _Split(beam.DoFn):

@@ -1,4 +1,4 @@
-"""Files of any kind, with the columns of their paths."""
+"""Files of any kind, with the columns of their paths, and the names of classes that datasets writes as numbers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from beam_argilla.input.kind import Part, Piece
 from beam_argilla.input.kinds import KINDS, kind_of
 from beam_argilla.input.matching import columns_in_path
 from beam_argilla.input.roles import Wanted, path_field
+from beam_argilla.input.saved import named, with_class_names
 
 
 def schema_of(path: str, format: str | None = None) -> pa.Schema:
@@ -22,7 +23,7 @@ def schema_of(path: str, format: str | None = None) -> pa.Schema:
     Raises:
         InputError: it cannot be read.
     """
-    schema = kind_of(path, format).schema(path)
+    schema = with_class_names(kind_of(path, format).schema(path))
     for name in columns_in_path(path) if schema.names else ():
         if name not in schema.names:
             schema = schema.append(path_field(name))
@@ -42,9 +43,6 @@ def read(part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:
     """
     in_path = columns_in_path(part.path)
     kind = KINDS[part.kind]
-    if not in_path:
-        yield from kind.read(part, wanted)
-        return
 
     def of_file(names: Collection[str]) -> Collection[str]:
         return [name for name in wanted([*names, *in_path]) if name in names]
@@ -55,8 +53,8 @@ def read(part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:
 
 def _with_columns(piece: Piece, in_path: dict[str, str | None], wanted: Wanted) -> Piece:
     if not isinstance(piece.rows, pa.Table):
-        return piece._replace(rows=[{**in_path, **row} for row in piece.rows])
-    table = piece.rows
+        return piece._replace(rows=[{**in_path, **row} for row in piece.rows]) if in_path else piece
+    table = named(piece.rows)
     for name in wanted([*table.column_names, *in_path]):
         if name in in_path and name not in table.column_names:
             field = path_field(name)

@@ -80,7 +80,7 @@ class ArgillaConnection:
     addresses of the machine itself.
 
     Raises:
-        ValueError: the address is not an http(s) URL, or a header's name is none.
+        ValueError: the address is not an http(s) URL, `ca_file` is given for http, or a header's name is none.
         TypeError: the key is a plain text, which would end up in the pipeline's definition.
     """
 
@@ -99,6 +99,11 @@ class ArgillaConnection:
                 'api_key must be a Beam Secret, so that it stays out of the pipeline: leave it out and set the '
                 'environment variable ARGILLA_API_KEY, or wrap it in apache_beam.utils.secret.RawSecret to send it '
                 'along.'
+            )
+        if self.ca_file is not None and not self.api_url.lower().startswith('https:'):
+            raise ValueError(
+                f'ca_file means nothing to {self.api_url}, which is not encrypted: leave it out (--ca_file), or give '
+                'the address with https://'
             )
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')

@@ -146,9 +146,12 @@ class Retries:
                 if self._is_refusal(streak, e, seconds >= self._limit * _LONG, over):
                     raise streak.refusal(e) from e
                 if over:
+                    # What speaks TLS alone hangs up on whoever does not.
+                    plain = not self._heard and e.cause not in _NOTHING_SENT and self._server.startswith('http://')
+                    tls = ' (If it speaks TLS, the address begins with https://.)' if plain else ''
                     raise ServerUnavailableError(
                         f'{self._server} gave no usable answer for {seconds:.0f} seconds. Is the server running, '
-                        f'and is the address right? The last failure: {e}'
+                        f'and is the address right?{tls} The last failure: {e}'
                     ) from e
                 if not streak.batch:
                     self._tell(e, streak)

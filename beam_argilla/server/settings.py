@@ -69,7 +69,7 @@ class DatasetSettings:
             names = [p['name'] for p in getattr(self, attribute)]
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
-                raise ValueError(f'Two {kind}s are called {twice[0]!r}: give one of them another name')
+                raise ValueError(f'A second {kind} is called {twice[0]!r}: give one of them another name')
             wrong = [n for n in names if not 1 <= len(n) <= 200]
             if wrong:
                 raise ValueError(f'A {kind} is called {wrong[0]!r}: names have 1 to 200 characters')

@@ -112,6 +112,17 @@ def test_a_certificate_that_no_ca_file_mends_is_told_with_another_way_out(over_t
     assert '--ca_file' not in str(raised.value)
 
 
+def test_a_file_with_the_certificates_of_others_is_named(over_tls, tmp_path, monkeypatch):
+    (tmp_path / 'other').mkdir()
+    other, _ = certificate(tmp_path / 'other', 'other.example')
+    _, url, _ = over_tls()
+    with pytest.raises(CertificateError, match=r"in .*ca_file='.*other\.example\.pem' vouch for it"):
+        look(url, ca_file=other)
+    monkeypatch.setenv('SSL_CERT_FILE', str(other))
+    with pytest.raises(CertificateError, match=r"in SSL_CERT_FILE='.*other\.example\.pem'.* vouch for it"):
+        look(url)
+
+
 @pytest.mark.parametrize(
     ('content', 'message'), [(None, 'cannot be read where'), (b'', 'no certificates'), (b'nonsense', 'no certificates')]
 )
@@ -121,6 +132,12 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(CertificateError, match=rf'ca\.pem.*{message}'):
         look('https://localhost:9', ca_file=path)
+
+
+def test_plain_http_to_a_server_that_speaks_tls_is_told(over_tls):
+    _, url, _ = over_tls()
+    with pytest.raises(ServerUnavailableError, match='address begins with https://'):
+        look(url.replace('https:', 'http:'), limit=0.5)
 
 
 def test_tls_to_a_server_that_speaks_plain_http_is_told_at_once(argilla_server):
@@ -244,9 +261,9 @@ def starting(status: int = 503) -> Fault:
 @pytest.mark.parametrize('status', [200, 403, 404, 429, 502, 503, 520])
 def test_a_server_that_wakes_up_is_waited_for_and_it_is_said_once(argilla_server, caplog, status):
     fault = starting(status)
-    with FaultProxy(argilla_server.api_url, lambda r: fault if r.number < 12 else None, every) as proxy:
-        assert look(proxy.url, argilla_server.api_key, limit=0.01) is None
-    assert proxy.counts['starting'] == 12
+    with FaultProxy(argilla_server.api_url, lambda r: fault if r.number < 30 else None, every) as proxy:
+        assert look(proxy.url, argilla_server.api_key, limit=1.0) is None
+    assert proxy.counts['starting'] == 30
     (said,) = [r for r in caplog.records if r.levelno >= logging.WARNING and r.name.startswith('beam_argilla')]
     assert said.getMessage().startswith(f'Waiting for {proxy.url}, for up to 30 seconds: ')
     assert f'{status} to GET /api/v1/version: a web page: Your space is starting' in said.getMessage()
@@ -254,11 +271,11 @@ def test_a_server_that_wakes_up_is_waited_for_and_it_is_said_once(argilla_server
 
 def test_once_it_has_answered_a_lost_connection_is_waited_for_as_well(argilla_server):
     def schedule(request):
-        return starting() if request.number < 2 else Fault('lost', drop='before') if request.number < 8 else None
+        return starting() if request.number < 2 else Fault('lost', drop='before') if request.number < 30 else None
 
     with FaultProxy(argilla_server.api_url, schedule, every) as proxy:
-        assert look(proxy.url, argilla_server.api_key, limit=0.001) is None
-    assert proxy.counts['lost'] == 6
+        assert look(proxy.url, argilla_server.api_key, limit=1.0) is None
+    assert proxy.counts['lost'] == 28
 
 
 def test_a_server_that_does_not_wake_up_in_time_is_told_with_what_it_says():
