@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import subprocess
 import sys
@@ -41,6 +42,9 @@ def folder(tmp_path_factory) -> Path:
         pq.write_table(next(halves).drop_columns(['model_name']), folder / f'runs/model_name={name}/part-0.parquet')
     pairs = pa.Table.from_pylist(rows(3, generations=2))
     pq.write_table(pairs, folder / 'generations-0.parquet')
+    pair = {'chosen_model': 'gpt-4', 'score_chosen': 8.5, 'score_rejected': 2}
+    lines = [{'prompt': f'q{i}', 'chosen': 'yes', 'rejected': 'no', **pair} for i in range(5)]
+    (folder / 'pairs.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
     return folder
 
 
@@ -88,6 +92,7 @@ def test_every_block_runs_as_it_stands_there(run, sdk):
     assert count('ultrafeedback') == 6  # those of the first block, and those of the program, by another id
     assert count('answers') == 1
     assert count('hello') == 1000
+    assert count('pairs') == 5
     assert {dict(r.metadata).get('topic') for r in sdk.datasets('hello').records} == {'greetings'}
     assert count('made-by-distilabel') == 3
 
