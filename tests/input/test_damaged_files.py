@@ -233,3 +233,13 @@ def test_parts_of_an_arrow_file_know_their_rows(tmp_path, monkeypatch):
     assert piece.rows.column_names == ['b']
     (tmp_path / 'g.arrow').write_bytes((tmp_path / 'f.arrow').read_bytes()[:300])
     assert outcome(tmp_path / 'g.arrow')[1][0].startswith('FILE cannot be read as Arrow IPC: ')
+
+
+def test_a_position_may_be_text_as_in_csv(tmp_path):
+    (tmp_path / 'f.csv').write_text('instruction,generation,turn\nq,b,2\nq,a,10\nq,c,first\n')
+    columns = ba.Columns(position='turn')
+    assert ba.ReadGenerations(tmp_path / 'f.csv', columns).names['position'] == 'turn'
+    rows, _ = outcome(tmp_path / 'f.csv')
+    tables, failed = canonical_tables([{k: v.decode() for k, v in row.items()} for _, row in rows], columns)
+    assert [row['position'] for table in tables for row in table.to_pylist()] == [2, 10]
+    assert [f.error for f in failed] == ['NotAPosition']
