@@ -29,6 +29,7 @@ lint: venv
 bench: venv
 	$(PY) -m benchmarks.grouping --rows 200000 2000000
 	$(PY) -m benchmarks.sink
+	$(PY) -m benchmarks.reading
 
 clean:
 	rm -rf $(VENV) .demo build dist *.egg-info

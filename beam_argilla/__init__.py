@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
     from beam_argilla.input.failed import ReadFailed as ReadFailed
     from beam_argilla.input.format_generations import FormatGenerations as FormatGenerations
+    from beam_argilla.input.from_dataset import FromDataset as FromDataset
     from beam_argilla.input.layouts import LAYOUTS as LAYOUTS
     from beam_argilla.input.layouts import Layout as Layout
     from beam_argilla.input.layouts import layout_of as layout_of
@@ -67,6 +68,7 @@ _HOMES = {
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),
+    'input.from_dataset': ('FromDataset',),
     'input.layouts': ('LAYOUTS', 'Layout', 'layout_of'),
     'input.read_generations': ('ReadGenerations',),
     'metrics': ('counters',),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 import subprocess
@@ -45,6 +46,10 @@ def folder(tmp_path_factory) -> Path:
     pair = {'chosen_model': 'gpt-4', 'score_chosen': 8.5, 'score_rejected': 2}
     lines = [{'prompt': f'q{i}', 'chosen': 'yes', 'rejected': 'no', **pair} for i in range(5)]
     (folder / 'pairs.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    (folder / 'days').mkdir()
+    line = json.dumps({'prompt': 'q', 'answer': 'of today'})
+    (folder / 'days' / 'today.jsonl.gz').write_bytes(gzip.compress(f'{line}\n'.encode()))
+    (folder / 'old-answers.csv').write_text('prompt,answer\nq,of old\n')
     return folder
 
 

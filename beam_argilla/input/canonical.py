@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,9 +15,10 @@ from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
 from beam_argilla.generations import TEXT, InputFacts, group_starts, repeated_ids, rows
+from beam_argilla.input.dicts import as_table
 from beam_argilla.input.paths import possible_columns
 from beam_argilla.input.plain import plain
-from beam_argilla.input.roles import columns_to_read, without_missing
+from beam_argilla.input.roles import columns_to_read, generation_names, without_missing
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import Origin, to_canonical
 from beam_argilla.input.values import as_id, as_text, is_blank, sha256
@@ -25,7 +28,9 @@ from beam_argilla.input.view import reads_json, texts_of_prompts
 def canonical_tables(
     given: pa.Table | Sequence[Any], columns: Columns, origin: Origin | None = None
 ) -> tuple[list[pa.Table], list[FailedRecord]]:
-    """Converts a table, or rows: in Arrow, or, rows and where a path leads into JSON text, one by one.
+    """Converts a table, or rows: in Arrow, or, where a path leads into JSON text, one by one.
+
+    Rows are judged one by one as well where they make no table, or none that could be used.
 
     Args:
         columns: what the columns are called.
@@ -38,13 +43,28 @@ def canonical_tables(
         InputError: see `to_canonical`.
     """
     if not isinstance(given, pa.Table):
-        return from_rows(given, columns, origin)
+        return _of_rows(given, columns, origin)
     columns = without_missing(columns, given.schema)
     if reads_json(given.schema, columns):
         names = columns_to_read(columns, given.column_names)
         return from_rows(rows(given.select(names), nulls=True), columns, origin)
     formatted = to_canonical(given, columns, origin)
     return [formatted.table] if formatted.table.num_rows else [], formatted.failed
+
+
+def _of_rows(
+    given: Sequence[Any], columns: Columns, origin: Origin | None
+) -> tuple[list[pa.Table], list[FailedRecord]]:
+    if given and all(type(row) is dict for row in given):
+        names = columns_to_read(columns, dict.fromkeys(itertools.chain.from_iterable(given)))
+        # Of two names for the generations, another one may say something in each row.
+        table = as_table(given, names) if sum(name in names for name in generation_names(columns)) < 2 else None
+        if table is not None:
+            with contextlib.suppress(InputError):
+                tables, failed = canonical_tables(table, columns, origin)
+                if not failed:  # of what is refused, the reason must not hang on the rows beside it
+                    return tables, failed
+    return from_rows(given, columns, origin)
 
 
 def facts_of(columns: Columns) -> InputFacts:

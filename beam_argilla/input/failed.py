@@ -230,7 +230,7 @@ def _line(text: Any) -> _Line:
         elif kind in ('group', 'rows', 'input'):
             if not (isinstance(content, list) and content and all(isinstance(row, dict) for row in content)):
                 raise ValueError(f'its "{kind}" is not a list of rows')
-        elif kind != 'file':
+        elif kind not in ('file', 'text'):
             raise ValueError(f'its data is a "{kind}"')
         said = {name: found.get(name) for name in FailedRecord._fields}
         texts = {name: said[name] or '' for name in ('stage', 'error', 'message')}  # lines may be written by hand
@@ -281,7 +281,7 @@ class _Parse(beam.DoFn):
         yield from (beam.pvalue.TaggedOutput('origins', origin) for origin in _origins(line))
         if line.kind == 'record':
             yield line.content
-        elif line.kind == 'file':  # that is read, or not, with the rest of the input
+        elif line.kind in ('file', 'text'):  # that is read, or not, with the rest of the input
             yield refuse(line.said)
         elif line.kind == 'input':  # rows as they were read have nothing to do with each other
             rows_read = [{name: unmarked(value) for name, value in row.items()} for row in line.content]

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import itertools
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.json
 
 from beam_argilla.failures import FailedRecord
 from beam_argilla.input import kind
-from beam_argilla.input.compression import TROUBLE, codec_of, open_bytes
-from beam_argilla.input.kind import Kind, Part, Piece, bad_line
+from beam_argilla.input.kind import Kind, Numbers, Part, Piece, bad_line
 from beam_argilla.input.roles import Wanted
+from beam_argilla.input.text_files import TROUBLE, codec_of, open_text
 
 _BLOCK_BYTES = 4 << 20
 _HEAD_LINES = 1_000  # of which is learned what the columns are
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class JsonLines(Kind):
     """Parts are ranges of bytes; a line is of the part that it begins in.
 
-    Arrow reads most blocks, with the types that the lines before had: it guesses none (of texts it would make times),
-    and leaves out what nobody wants. A block that it cannot read so, or not exactly, is read line by line, and each
-    row judged by itself.
+    orjson reads the lines rather than pyarrow.json, which guesses types (of texts it makes times), ends a file for one
+    line, and ends the process where a block begins with the line ``null`` (apache/arrow#47409).
     """
 
     name, title, suffixes = 'jsonl', 'JSON Lines', ('.jsonl', '.ndjson', '.jsonlines')
@@ -42,7 +40,9 @@ class JsonLines(Kind):
             raise self.unreadable(path, e) from e
         lines = [parsed(line) for _, line in itertools.islice(_numbered(block, 0), _HEAD_LINES)]
         rows = [row for row in lines if not isinstance(row, str)]
-        if lines and not rows:
+        if not rows and block.lstrip().startswith(b'['):
+            raise self.unreadable(path, "it holds a list, as JSON does: format='json', --format json")
+        if lines and not rows and (len(lines) > 1 or not block.lstrip().startswith(b'{')):
             raise self.unreadable(path, f'its first line is no row: {lines[0]}')
         return schema_of(rows)
 
@@ -50,134 +50,50 @@ class JsonLines(Kind):
         return False  # further down there may be something
 
     def parts(self, path: str, whole: bool) -> Iterator[Part]:
+        if codec_of(path) is not None or whole:
+            yield Part(path, self.name)
+            return
         try:
-            with open_bytes(path) as file:
-                if codec_of(path) is not None or whole:
-                    yield Part(path, self.name)
-                    return
-                file.seek(0, 2)
-                size = file.tell()
+            with open_text(path) as text:
+                size = text.size()
         except TROUBLE as e:
             raise self.unreadable(path, e) from e
-        for first in range(0, max(size, 1), kind.SPLIT_BYTES):
+        for first in range(0, size, kind.SPLIT_BYTES):
             yield Part(path, self.name, first, min(first + kind.SPLIT_BYTES, size))
 
     def read(self, part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:
-        base = _Before(part)
-        known: _Known | None = None
+        before = functools.cache(functools.partial(_lines_before, part))
         try:
             for block, first in _blocks(part):
-                table = None if known is None else known.table(block)
-                if table is not None:
-                    yield Piece(_Lines(base, range(first, first + table.num_rows)), table)
-                    continue
-                rows: list[Mapping[str, Any]] = []
-                numbers: list[int] = []
-                for number, line in _numbered(block, first):
-                    row = parsed(line)
-                    if isinstance(row, str):
-                        yield bad_line(part.path, base() + number, row, line)
-                    else:
-                        rows.append(row)
-                        numbers.append(number)
-                if rows:
-                    yield Piece(_Lines(base, numbers), rows)
-                    known = _Known(schema_of(rows[:_HEAD_LINES]), wanted)
+                exactly = _may_have_long_numbers(block)
+                lines = _numbered(block, first)
+                while some := list(itertools.islice(lines, kind.MAX_BATCH_ROWS)):
+                    rows: list[Mapping[str, Any]] = []
+                    numbers: list[int] = []
+                    for number, line in some:
+                        row = parsed(line, exactly)
+                        if isinstance(row, str):
+                            number += before()
+                            yield bad_line(part.path, number, number + 1, row, line)
+                        else:
+                            rows.append(row)
+                            numbers.append(number)
+                    if rows:
+                        yield Piece(Numbers(before, numbers), rows)
         except TROUBLE as e:
             raise self.unreadable(part.path, e) from e
 
 
-class _Before:
-    """How many lines of the file come before a part: counted when it is asked for, for that is seldom."""
-
-    def __init__(self, part: Part):
-        self._part = part
-        self._count: int | None = None
-
-    def __call__(self) -> int:
-        if self._count is None:
-            self._count = 0
-            if self._part.first:
-                with open_bytes(self._part.path) as file:
-                    left = self._part.first
-                    while left and (block := file.read(min(left, _BLOCK_BYTES))):
-                        self._count += block.count(b'\n')
-                        left -= len(block)
-                    # The line that the part begins in is of the one before, unless it begins just there.
-                    self._count += not block.endswith(b'\n')
-        return self._count
-
-
-class _Lines(Sequence[int]):
-    """Numbers of lines in a file, given those in its part."""
-
-    def __init__(self, base: _Before, numbers: Sequence[int]):
-        self._base = base
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._base() + self._numbers[index]
-
-
-class _Known:
-    """What the columns of the lines so far are, to read others in Arrow."""
-
-    def __init__(self, schema: pa.Schema, wanted: Wanted):
-        names = list(dict.fromkeys(wanted(schema.names)))
-        self._schema = pa.schema([schema.field(name) for name in names])
-        self._parse = pa.json.ParseOptions(explicit_schema=self._schema, unexpected_field_behavior='ignore')
-        # What may come up later, of which there is no type yet: other columns that are wanted, other numbered ones.
-        self._unseen = [orjson.dumps(name) for name in wanted(_Everything()) if name not in names]
-        self._seen = set(map(orjson.dumps, schema.names))
-        patterns = {
-            re.sub(rb'[0-9]+', b'[0-9]+', re.escape(orjson.dumps(name))) for name in names if _DIGITS.search(name)
-        }
-        self._numbered = re.compile(b'|'.join(sorted(patterns))) if patterns else None
-
-    def table(self, block: bytes) -> pa.Table | None:
-        """The rows of the block; None if they have to be read one by one."""
-        if any(name in block for name in self._unseen):
-            return None
-        if self._numbered is not None and not self._seen.issuperset(self._numbered.findall(block)):
-            return None
-        options = pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1)
-        try:
-            table = pa.json.read_json(pa.BufferReader(block), read_options=options, parse_options=self._parse)
-        except pa.ArrowException:
-            return None
-        num_lines = block.count(b'\n') + (not block.endswith(b'\n'))
-        return table if table.num_rows == num_lines and all(map(_is_exact, table.columns)) else None
-
-
-_DIGITS = re.compile('[0-9]')
-
-
-class _Everything(Collection[str]):
-    """The names of all columns that there could be."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
+def _lines_before(part: Part) -> int:
+    """How many lines of the file begin before the part."""
+    if not part.first:
         return 0
-
-
-def _is_exact(column: pa.ChunkedArray | pa.Array) -> bool:
-    """Whether its numbers are those that are written: integers among floats may have been rounded."""
-    kind_ = column.type
-    if pa.types.is_floating(kind_):
-        return not pc.any(pc.greater_equal(pc.abs(column), 2.0**53)).as_py()
-    if pa.types.is_list(kind_):
-        return _is_exact(pc.list_flatten(column))
-    if pa.types.is_struct(kind_):
-        return all(_is_exact(pc.struct_field(column, [i])) for i in range(kind_.num_fields))
-    return True
+    count, left, block = 0, part.first, b''
+    with open_text(part.path) as text:
+        while left and (block := text.read(min(left, _BLOCK_BYTES))):
+            count += block.count(b'\n')
+            left -= len(block)
+    return count + (not block.endswith(b'\n'))  # the line that the part begins in is of the one before
 
 
 def _blocks(part: Part) -> Iterator[tuple[bytes, int]]:
@@ -186,70 +102,78 @@ def _blocks(part: Part) -> Iterator[tuple[bytes, int]]:
     Raises:
         TROUBLE: it cannot be read further; the whole lines before came first.
     """
-    with open_bytes(part.path) as file:
-        number, left = 0, b''
-        position = part.first
-        if part.first:
-            file.seek(part.first - 1)
+    with open_text(part.path) as text:
+        number, position, held = 0, part.first, bytearray()
+        if part.first:  # what is left of the line before is of the part before
             position -= 1
-        begun = not part.first  # else the rest of a line comes first, which is of the part before
-        while True:
-            try:
-                read = file.read(_BLOCK_BYTES)
-            except TROUBLE:
-                if b'\n' in left:
-                    yield left[: left.rindex(b'\n') + 1], number
-                raise
+            text.start_at(position)
+        begun = not part.first
+        while read := text.read(_BLOCK_BYTES):
             if not begun:
-                skipped = read.find(b'\n') + 1
-                if read and not skipped:
-                    position += len(read)
-                    continue
-                begun, read = True, read[skipped:]
-                position += skipped
-            elif position == 0 and not left:
-                _check_encoding(read)
-                if read.startswith(codecs.BOM_UTF8):
-                    read, position = read[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
+                skipped = read.find(b'\n') + 1 or len(read)
+                begun = read[skipped - 1 : skipped] == b'\n'
+                position, read = position + skipped, read[skipped:]
+            elif not position and not held and read.startswith(codecs.BOM_UTF8):
+                position, read = len(codecs.BOM_UTF8), read[len(codecs.BOM_UTF8) :]
             if part.end is not None and position >= part.end:
                 return
-            left += read
-            last = -1 if part.end is None else left.find(b'\n', max(part.end - 1 - position, 0))
-            if last >= 0 or not read:  # the end of the part, or of the file
-                block = left[: last + 1] if last >= 0 else left
-                if block:
-                    yield block, number
-                return
-            cut = left.rfind(b'\n') + 1
+            ends_at = None if part.end is None else part.end - 1 - position - len(held)
+            at = -1 if ends_at is None or ends_at >= len(read) else read.find(b'\n', max(ends_at, 0))
+            cut = (at if at >= 0 else read.rfind(b'\n')) + 1
             if cut:
-                block, left = left[:cut], left[cut:]
+                block = bytes(held) + read[:cut]
                 yield block, number
+                if at >= 0:
+                    return
                 number += block.count(b'\n')
-                position += cut
-
-
-def _check_encoding(beginning: bytes) -> None:
-    if beginning.startswith(_UTF16):
-        raise OSError('it is UTF-16; write it as UTF-8')
+                position += len(block)
+                held.clear()
+            held += read[cut:]
+        if held:
+            yield bytes(held), number
 
 
 def _numbered(block: bytes, first: int) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, and their numbers."""
     for number, line in enumerate(block.split(b'\n'), first):
-        if stripped := line.strip():
-            yield number, stripped
+        if line and not line.isspace():
+            yield number, line
 
 
-def parsed(text: bytes | str) -> Mapping[str, Any] | str:
-    """The object that a text is; or why it is none."""
+_LONG_NUMBER = re.compile(rb'[0-9]{19}')
+
+
+def _may_have_long_numbers(block: bytes) -> bool:
+    """Whether there may be 19 digits in a row, at a tenth of what reading takes: then four that are four apart are."""
+    digits = np.frombuffer(block, np.uint8)[::4] - 48 < 10  # less than 0 is more than 200
+    return bool((digits[3:] & digits[2:-1] & digits[1:-2] & digits[:-3]).any())
+
+
+def parsed(line: bytes, exactly: bool = True) -> Mapping[str, Any] | str:
+    """The object that a line is; or why it is none.
+
+    Args:
+        exactly: integers beyond 64 bits are what they are; orjson makes floats of them.
+    """
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as e:
+        value = json.loads(line.decode()) if exactly and _LONG_NUMBER.search(line) else orjson.loads(line)
+    except ValueError as e:
         try:
-            value = json.loads(text)  # which takes NaN, as Python writes it
-        except (ValueError, RecursionError):
-            return f'{e.msg} at character {e.pos + 1}'
-    return value if isinstance(value, Mapping) else f'it is {_A[type(value)]}, not an object'
+            value = json.loads(line.decode())  # which takes NaN, as Python writes it
+        except UnicodeDecodeError:
+            return 'it is not UTF-8'
+        except RecursionError:
+            return 'it is nested too deeply'
+        except ValueError:
+            return f'{e.msg} at character {e.pos + 1}' if isinstance(e, json.JSONDecodeError) else str(e)
+    except RecursionError:
+        return 'it is nested too deeply'
+    return value if isinstance(value, dict) else not_an_object(value)
+
+
+def not_an_object(value: Any) -> str:
+    """What is said of a value where an object should be."""
+    return f'it is {_A[type(value)]}, not an object'
 
 
 _A = {list: 'a list', str: 'a text', int: 'a number', float: 'a number', bool: 'true or false', type(None): 'null'}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
@@ -93,15 +93,31 @@ class Kind(abc.ABC):
         )
 
 
-def bad_line(path: str, number: int, why: str, line: Any, what: str = 'Line') -> FailedRecord:
-    """What is refused of a file of lines.
+class Numbers(Sequence[int]):
+    """Which rows of a file those of a part are, where it takes time to count what comes before: done if it is asked."""
+
+    def __init__(self, before: Callable[[], int], in_part: Sequence[int]):
+        self._before = before
+        self._in_part = in_part
+
+    def __len__(self) -> int:
+        return len(self._in_part)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._before() + self._in_part[index]
+
+
+def bad_line(path: str, row: int, line: int | None, why: str, text: Any) -> FailedRecord:
+    """What is refused of a file because it is no row.
 
     Args:
-        number: of the line, counted from 0.
-        what: that is counted.
+        row: which of the file it is, counted from 0.
+        line: the one that it begins in, counted from 1; None if it is not known, or there are no lines.
+        text: what stands there.
     """
-    message = f'{what} {number + 1} of {path} cannot be read: {why}.'
-    return FailedRecord(None, 'format', 'BadLine', message, None, to_json({'line': line}), path, number)
+    where = f'Row {row}' if line is None else f'Line {line}'
+    message = f'{where} of {path} cannot be read: {why}.'
+    return FailedRecord(None, 'format', 'BadLine', message, None, to_json({'text': text}), path, row)
 
 
 def pieces(table: pa.Table) -> Iterator[pa.Table]:

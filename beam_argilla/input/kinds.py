@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from beam_argilla.input.arrow_files import Arrow
-from beam_argilla.input.compression import without_compression
 from beam_argilla.input.csv_files import Csv
 from beam_argilla.input.json_files import Json
 from beam_argilla.input.json_lines import JsonLines
 from beam_argilla.input.kind import Kind
 from beam_argilla.input.parquet import Parquet
+from beam_argilla.input.text_files import without_compression
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (Parquet(), Arrow(), JsonLines(), Csv(), Json())}
 FORMATS = tuple(KINDS)  # what is more likely to be data first: JSON is often said about them

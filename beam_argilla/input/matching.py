@@ -19,8 +19,10 @@ from beam_argilla.input.kinds import FORMATS, kind_by_name
 from beam_argilla.input.saved import data_folder
 
 _LOGGER = logging.getLogger(__name__)
-# What datasets leave beside its own.
-_ABOUT_DATA = ('dataset_info.json', 'dataset_infos.json', 'dataset_dict.json', 'state.json')
+# What lies beside data and says something about it: of datasets, models, evaluations.
+_ABOUT_DATA = re.compile(
+    r'(.*[._-])?(metadata|infos?|dict|state|config|schema|index|stats|manifest|results?_?summary)\.json', re.IGNORECASE
+)
 # What Hive and Spark write for null.
 _NULL = '__HIVE_DEFAULT_PARTITION__'
 _SEVERAL_READINGS = 6  # components of a path with brackets: each may be a name or a pattern
@@ -55,8 +57,8 @@ def matching_files(
     """Metadata of the files, each once, by the first path that leads to it; every pattern must match some.
 
     A folder stands for the files of a known kind in it and below (of several kinds, for those of the first of
-    `FORMATS`), but for hidden ones (``_temporary``, ``.part``). Brackets
-    that are in the name of what is there are a name, not a pattern; on this machine, so are ``*`` and ``?``.
+    `FORMATS`), but for hidden ones (``_temporary``, ``.part``) and those about the data (``dataset_info.json``).
+    Brackets that are in the name of what is there are a name, not a pattern; on this machine, so are ``*`` and ``?``.
 
     Args:
         format: the kind that is looked for in folders; None: any.
@@ -108,7 +110,12 @@ def _data_files(files: Sequence[Any], folder: str, format: str | None) -> list[A
     for file in files:
         parts = file.path.split('/')[depth:]
         kind = kind_by_name(file.path)
-        if kind is not None and format in (None, kind) and not _is_hidden(parts) and parts[-1] not in _ABOUT_DATA:
+        if (
+            kind is not None
+            and format in (None, kind)
+            and not _is_hidden(parts)
+            and not _ABOUT_DATA.fullmatch(parts[-1])
+        ):
             kinds.setdefault(kind, []).append(file)
     if not kinds:
         known = format or ', '.join(FORMATS)

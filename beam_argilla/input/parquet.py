@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 from beam_argilla.failures import FailedRecord
 from beam_argilla.files import open_file
 from beam_argilla.input import kind
-from beam_argilla.input.compression import TROUBLE
 from beam_argilla.input.kind import Kind, Part, Piece
 from beam_argilla.input.plain import plain
 from beam_argilla.input.roles import Wanted
+from beam_argilla.input.text_files import TROUBLE
 from beam_argilla.input.values import says_nothing
 
 _READ_BUFFER_BYTES = 4 << 20  # a column chunk is streamed: one giant row group need not fit in memory

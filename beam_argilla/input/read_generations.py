@@ -203,6 +203,7 @@ class _Read(beam.DoFn):
     def _canonical(self, part: Part) -> Iterator[Any]:
         for piece in read(part, partial(columns_to_read, self._columns)):
             if isinstance(piece, FailedRecord):
+                Metrics.counter(NAMESPACE, 'rows_read').inc()
                 yield refuse(piece)
                 continue
             Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))

@@ -249,7 +249,7 @@ _FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     'generation': _TEXT,
     'rationale': _TEXT,
     'rating': (*_TEXT, *_NUMBER),
-    'position': _NUMBER,
+    'position': (*_TEXT, *_NUMBER),
     'instruction_id': _NAME,
     'model_name': _NAME,
     'agent': _NAME,
@@ -259,7 +259,7 @@ _MAKE_TEXT = 'text: make it text first (numbers with str(value), astype(str) in 
 EXPECTED = {  # for messages
     **dict.fromkeys(('instruction', 'generation', 'rationale'), _MAKE_TEXT),
     'rating': 'a number or text',
-    'position': 'integer',
+    'position': 'a whole number, or text of one',
     'instruction_id': 'text, a whole number, a UUID or a date',
     'model_name': 'text or a number',
     'agent': 'text or a number',

@@ -81,13 +81,14 @@ def look(
     chosen = paths[:: -(-len(paths) // MOST_FOOTERS)]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         schemas = list(pool.map(lambda path: _schema(path, format), chosen))
-        readable = [schema for schema in schemas if isinstance(schema, pa.Schema)]
+        # One without any columns is of a file of text without a row.
+        readable = [schema for schema in schemas if isinstance(schema, pa.Schema) and schema.names]
         columns, found_layout = columns_for(readable, columns, layout) if readable else (columns, None)
         looked = list(pool.map(lambda path, schema: _look(path, schema, columns, format), chosen, schemas))
     files = [found for found in looked if isinstance(found, _File)]
     _check_metadata(columns, readable)
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
-    if errors and (on_bad_file == 'fail' or not files):
+    if errors and (on_bad_file == 'fail' or len(errors) == len(chosen)):
         raise InputError(_told_once(errors))
     wide = [f.path for f in files if f.wide]
     long = [f.path for f in files if not f.wide]
@@ -95,7 +96,7 @@ def look(
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
         )
-    if not long and len(chosen) < len(paths):
+    if wide and not long and len(chosen) < len(paths):
         _LOGGER.warning(
             '%d of %d files were looked at, all of them wide. Others may be long, so the rows of all are grouped by a '
             'shuffle, those of wide files that share an id as well. If all are wide, shuffle=False does without.',
@@ -117,10 +118,9 @@ def look(
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
-    whole = not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
-    return Seen(
-        whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout, files[0].names
-    )
+    whole = bool(wide) and not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
+    types = {name: _metadata_type(found) for name, found in kinds.items()}
+    return Seen(whole, types, columns, found_layout, files[0].names if files else {})
 
 
 def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:
@@ -138,9 +138,11 @@ def _schema(path: str, format: str | None) -> pa.Schema | InputError:
         return e
 
 
-def _look(path: str, schema: pa.Schema | InputError, columns: Columns, format: str | None) -> _File | InputError:
+def _look(path: str, schema: pa.Schema | InputError, columns: Columns, format: str | None) -> _File | InputError | None:
     if isinstance(schema, InputError):
         return schema
+    if not schema.names:
+        return None
     try:
         columns = without_missing(columns, schema)
         check_columns(schema.names, columns)

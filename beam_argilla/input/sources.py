@@ -15,7 +15,7 @@ from beam_argilla.input.saved import named, with_class_names
 
 
 def schema_of(path: str, format: str | None = None) -> pa.Schema:
-    """The columns of a file, with those that its path has (`columns_in_path`) and it has not.
+    """The columns of a file, with those that its path has (`columns_in_path`) and it has not; none if it is empty.
 
     Args:
         format: the kind of the file; None: by its name.
@@ -24,7 +24,7 @@ def schema_of(path: str, format: str | None = None) -> pa.Schema:
         InputError: it cannot be read.
     """
     schema = with_class_names(kind_of(path, format).schema(path))
-    for name in columns_in_path(path):
+    for name in columns_in_path(path) if schema.names else ():
         if name not in schema.names:
             schema = schema.append(path_field(name))
     return schema

@@ -116,8 +116,8 @@ def test_lines_that_are_no_rows_are_refused_one_by_one_with_file_and_number(tmp_
     rows, failed = content(tmp_path / 'f.csv', ba.Columns())
     assert [row['generation'] for row in rows] == ['a', 'd']
     assert [f.message for f in failed] == [
-        f'Row 3 of {tmp_path}/f.csv cannot be read: it has 3 cells, not 2.',
-        f'Row 4 of {tmp_path}/f.csv cannot be read: it has 1 cells, not 2.',
+        f'Line 3 of {tmp_path}/f.csv cannot be read: it has 3 cells, the header 2.',
+        f'Line 4 of {tmp_path}/f.csv cannot be read: it has 1 cells, the header 2.',
     ]
 
 
@@ -149,7 +149,7 @@ def test_a_file_of_lines_is_read_in_parts_and_every_line_knows_its_number(split,
     ],
 )
 def test_what_comes_up_later_in_a_file_is_what_it_is_alone(later, tmp_path, monkeypatch):
-    """Most lines are read in Arrow as those before them, which must make no difference."""
+    """Most rows are made into a table at once, which must make no difference."""
     monkeypatch.setattr(json_lines, '_BLOCK_BYTES', 300)
     first = [{'instruction': f'q{i}', 'generation': 'a', 'rating': i % 5 + 0.5 * (i % 2)} for i in range(50)]
     (tmp_path / 'f.jsonl').write_bytes(lines([*first, later]))
@@ -175,7 +175,7 @@ def test_numbered_columns_that_come_up_later_are_seen(tmp_path, monkeypatch):
         ('f.jsonl', lines(ROWS).decode().encode('utf-16'), 'cannot be read as JSON Lines: .*UTF-16'),
         ('f.jsonl', b'no json\n', r'cannot be read as JSON Lines: its first line is no row: .*--format'),
         ('f.jsonl.gz', lines(ROWS), 'cannot be read as JSON Lines'),
-        ('f.json', b'[1, 2]', "cannot be read as JSON: it holds '1' where there should be an object"),
+        ('f.json', b'[1, 2]', 'cannot be read as JSON: it is a number, not an object'),
         ('f.json', b'[{"a": 1}, {"a"', 'cannot be read as JSON: '),
         ('f.arrow', b'ARROW1 or not', 'cannot be read as Arrow IPC'),
         ('f.parquet', b'{}', 'cannot be read as Parquet: .*If it is of another kind, say which'),

@@ -140,7 +140,7 @@ def test_what_has_no_text_costs_its_row(value):
          [1.5, 2.0**53 + 2, float('inf'), True, ['1'], decimal.Decimal('1.5')], 'NotAnId'),
         ('model_name', [3, 3.0, '3', np.float32(3)], [True, object()], 'NotAName'),
         ('rating', [4, 4.0, '4', decimal.Decimal(4)], [True, {'a': 1}, datetime.date(2026, 1, 1)], 'NotARating'),
-        ('position', [2, 2.0, decimal.Decimal(2), np.uint64(2)], ['2', 2.5, 2**70, True], 'NotAPosition'),
+        ('position', [2, 2.0, decimal.Decimal(2), np.uint64(2), '2'], ['two', 2.5, 2**70, True], 'NotAPosition'),
         ('rationale', ['x', b'x'], [1, {'a': 1}], 'NotText'),
     ],
 )  # fmt: skip

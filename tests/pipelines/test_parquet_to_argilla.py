@@ -259,7 +259,7 @@ MISTAKES = {
     ('--failed', ''): '--failed is empty: name a prefix',
     ('--retry_failed', ''): '--retry_failed is empty: name a prefix',
     ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
-    ('--position_column', 'topic'): "'topic' is .*; the position must be integer",
+    ('--instruction_column', 'length'): "'length' is .*; the instruction must be text",
 }
 
 
