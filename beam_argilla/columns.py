@@ -35,7 +35,7 @@ class Columns:
     type; one whose type can never mean what it should is an error, and a single value that cannot costs its row.
 
     Raises:
-        ValueError: two roles share a column, or a metadata column is named twice.
+        ValueError: two texts share a column.
 
     Example:
         >>> Columns(instruction='prompt', generation='answer', instruction_id='prompt_id', metadata=['topic'])
@@ -54,9 +54,7 @@ class Columns:
     def __post_init__(self) -> None:
         if isinstance(self.metadata, str):
             raise ValueError(f'Columns(metadata={self.metadata!r}): give a list of column names, [{self.metadata!r}]')
-        object.__setattr__(self, 'metadata', tuple(self.metadata))
-        if len(set(self.metadata)) < len(self.metadata):
-            raise ValueError(f'Columns(metadata={list(self.metadata)}): a column is named twice')
+        object.__setattr__(self, 'metadata', tuple(dict.fromkeys(self.metadata)))  # one may be kept under two names
         roles: dict[str, str] = {}
         for field in fields(self):
             name = getattr(self, field.name)
@@ -65,3 +63,15 @@ class Columns:
                 if name in roles:
                     raise ValueError(f'Columns: {roles[name]} and {field.name} both name the column {name!r}')
                 roles[name] = field.name
+
+
+def as_columns(columns: Columns | None) -> Columns:
+    """The columns that were given, or the usual ones.
+
+    Raises:
+        TypeError: it is something else, such as a dict.
+    """
+    if columns is not None and not isinstance(columns, Columns):
+        kind = type(columns).__name__
+        raise TypeError(f"columns must be ba.Columns(...), such as ba.Columns(instruction='prompt'), not a {kind}")
+    return columns or Columns()

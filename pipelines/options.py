@@ -97,7 +97,7 @@ def add_task(group: Group) -> None:
     """How rows are grouped, and what annotators are asked."""
     group.add_argument('--task', choices=['preference', 'text_generation'], default='preference', help='(%(default)s)')
     group.add_argument(
-        '--num_generations', type=int, metavar='N', help='places for generations in a preference record (needed)'
+        '--num_generations', type=positive, metavar='N', help='places for generations in a preference record (needed)'
     )
     group.add_argument(
         '--on_conflict', choices=['fail', 'first'], default='fail', help='one id, different instructions (%(default)s)'
@@ -106,7 +106,7 @@ def add_task(group: Group) -> None:
         '--overflow', choices=['fail', 'truncate'], default='fail', help='more generations than places (%(default)s)'
     )
     group.add_argument(
-        '--min_generations', type=int, default=1, metavar='N', help='refuse groups with fewer (%(default)s)'
+        '--min_generations', type=positive, default=1, metavar='N', help='refuse groups with fewer (%(default)s)'
     )
     group.add_argument(
         '--spill_location',
@@ -126,7 +126,7 @@ def add_task(group: Group) -> None:
     group.add_argument(
         '--model_names', action='store_true', help="keep models' names as metadata, hidden from annotators"
     )
-    group.add_argument('--min_submitted', type=int, default=1, metavar='N', help='answers that complete a record')
+    group.add_argument('--min_submitted', type=positive, default=1, metavar='N', help='answers that complete a record')
 
 
 def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.Preference | ba.TextGeneration:
@@ -157,8 +157,8 @@ def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.P
             '--num_generations is missing: how many generations shall a preference record have places for?'
         )
     try:
-        ratings = [int(value) for value in args.ratings.split(',')]
-    except ValueError:
+        ratings = [whole(value.strip()) for value in args.ratings.split(',')]
+    except argparse.ArgumentTypeError:
         raise ValueError(f'--ratings {args.ratings}: write whole numbers with commas, such as 1,2,3') from None
     return ba.Preference(args.num_generations, ratings=ratings, agent=args.agent, **common)
 
@@ -261,8 +261,16 @@ def add_program(group: Group) -> None:
 
 def positive(value: str) -> int:
     """A whole number from 1 on."""
-    if not value.isascii() or not value.isdigit() or int(value) < 1:
+    number = whole(value)
+    if number < 1:
         raise argparse.ArgumentTypeError(f'{value}: give a whole number, at least 1')
+    return number
+
+
+def whole(value: str) -> int:
+    """A whole number, in digits alone: Python itself takes 1_0 for 10."""
+    if not value.isascii() or not value.isdigit() or len(value) > 18:
+        raise argparse.ArgumentTypeError(f'{value}: give a whole number')
     return int(value)
 
 

@@ -222,8 +222,9 @@ def _canonical(table: Any) -> pa.Table:
 
 def _not_canonical(kind: str) -> InputError:
     return InputError(
-        f'Canonical tables are grouped, not {kind}. Say what your columns are called: '
-        'WriteToArgilla(columns=Columns(...)) or FormatGenerations(Columns(...)).'
+        f'GroupGenerations takes what ReadGenerations or FormatGenerations makes, not {kind}. '
+        'Say what your columns are called: WriteToArgilla(columns=ba.Columns(...)), or '
+        'ba.FormatGenerations(ba.Columns(...)) before it.'
     )
 
 

@@ -15,7 +15,7 @@ from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import InputError
 from beam_argilla.failed_files import SUFFIX, files_dealt_with, files_to_read
 from beam_argilla.failures import FailedRecord, to_json
@@ -65,7 +65,7 @@ class ReadFailed(Fallible):
             raise InputError(
                 f'No file matches {place!r}: name a {SUFFIX} file, or the prefix or folder that was given to --failed.'
             )
-        self._parse = _Parse(columns, groups_are_whole, shuffle)
+        self._parse = _Parse(as_columns(columns), groups_are_whole, shuffle)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         read = (

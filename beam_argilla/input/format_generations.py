@@ -11,7 +11,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import InputError
 from beam_argilla.generations import InputFacts
 from beam_argilla.input.frames import as_table
@@ -46,7 +46,7 @@ class FormatGenerations(Fallible):
 
     def __init__(self, columns: Columns | None = None):
         super().__init__()
-        self.columns = columns or Columns()
+        self.columns = as_columns(columns)
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         _check_element_type(elements.element_type)

@@ -107,13 +107,13 @@ def _missing_columns(available: Collection[str], columns: Columns) -> list[tuple
     return [(role, name) for role, name in needed if name not in available]
 
 
-def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str]) -> str:
+def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str], where: str = 'input') -> str:
     """What is said of columns that are not there, given as (role, name)."""
     lacking = ' and '.join(f'{name!r} for the {role}' for role, name in missing)
     python = ', '.join(f'{role}=...' for role, _ in missing)
     options = ', '.join(dict.fromkeys(f'--{role}_column' for role, _ in missing))
     return (
-        f'The input has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
+        f'The {where} has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
         f'Name the right {"one" if len(missing) == 1 else "ones"} with Columns({python}) or {options}.'
     )
 
@@ -161,10 +161,13 @@ _FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     'model_name': _NAME,
     'agent': _NAME,
 }
+
+_MAKE_TEXT = (
+    'text: make it text first (numbers with str(value), astype(str) in pandas or cast(pl.String) in Polars; of chat '
+    'messages, take the content of the one that is meant)'
+)
 EXPECTED = {  # for messages
-    'instruction': 'text',
-    'generation': 'text',
-    'rationale': 'text',
+    **dict.fromkeys(('instruction', 'generation', 'rationale'), _MAKE_TEXT),
     'rating': 'a number or text',
     'position': 'integer',
     'instruction_id': 'text, a whole number, a UUID or a date',

@@ -13,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from beam_argilla.coding import GenerationTable
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
@@ -73,7 +73,7 @@ class ReadGenerations(Fallible):
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
-        self.columns = columns or Columns()
+        self.columns = as_columns(columns)
         self.clustered = clustered
         self.on_bad_file = on_bad_file
         if on_bad_file not in ('fail', 'refuse'):

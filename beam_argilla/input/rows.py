@@ -134,7 +134,7 @@ def _cells(row: Row, candidates: Candidates, wide: bool) -> dict[str, Any]:
     missing = [(role, names[0]) for role, names in needed.items() if not any(name in row for name in names)]
     if missing:
         error = 'EmptyInstruction' if missing[0][0] == 'instruction' else 'NullGeneration'
-        raise _Unusable(error, no_such_columns(missing, [str(name) for name in row]))
+        raise _Unusable(error, no_such_columns(missing, [str(name) for name in row], 'row'))
     cells: dict[str, Any] = {}
     for role, names in candidates.items():
         name = _name(role, row, names, wide)

@@ -102,14 +102,18 @@ def _look(path: str, columns: Columns) -> _File | InputError:
 def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
     """Whether no row of the file has a value there: by its statistics where they tell, else by its values."""
     footer = parquet.metadata
-    leaves = [i for i in range(footer.num_columns) if f'{footer.schema.column(i).path}.'.startswith(f'{name}.')]
+    paths = [f'{footer.schema.column(i).path}.' for i in range(footer.num_columns)]
+    others = [f'{other}.' for other in parquet.schema_arrow.names if other.startswith(f'{name}.')]  # no parts of it
+    leaves = [i for i, path in enumerate(paths) if path.startswith(f'{name}.') and not path.startswith(tuple(others))]
     chunks = [footer.row_group(group).column(leaf) for group in range(footer.num_row_groups) for leaf in leaves]
     if chunks and all(c.statistics and c.statistics.has_null_count for c in chunks):
         if all(c.statistics.null_count == c.num_values for c in chunks):
             return True
         if not any(c.physical_type in ('FLOAT', 'DOUBLE') for c in chunks):  # in which NaN is no value either
             return False
-    return bool(chunks) and all(says_nothing(plain(batch.column(0))) for batch in parquet.iter_batches(columns=[name]))
+    return bool(chunks) and all(
+        says_nothing(plain(batch.column(name))) for batch in parquet.iter_batches(columns=[name])
+    )
 
 
 def _told_once(errors: Sequence[tuple[str, str]]) -> str:

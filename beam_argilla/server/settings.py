@@ -98,17 +98,15 @@ class DatasetSettings:
             if name in others:
                 problem = f'a {others[name]} is called so as well, which the argilla SDK does not take'
             elif _SDK_ATTRIBUTES.fullmatch(name):
-                problem = 'the argilla SDK could not open the dataset, for it has an attribute of that name'
+                problem = _IS_ATTRIBUTE
             elif kind != 'question' and name in columns and (kind, name) != ('field', 'id'):  # distilabel has that
-                problem = "the argilla SDK's export has a column of that name"
+                problem = _IS_COLUMN
             elif kind == 'vector' and not re.fullmatch('[a-zA-Z0-9_-]+', name):
                 problem = 'the argilla SDK reads vectors only if their names are of a-z, A-Z, 0-9, _ and -'
             else:
                 others[name] = kind
                 continue
-            renamed = f", such as Metadata(column={name!r}, name='row_{name}') or --metadata {name}:terms:row_{name}"
-            way = renamed if kind == 'metadata property' else ''
-            raise ValueError(f'A {kind} is called {name!r}, but {problem}: give it another name{way}.')
+            raise _bad_name(kind, name, problem)
 
     def sdk_columns(self) -> set[str]:
         """The columns of the argilla SDK's export that are not those of fields, metadata and vectors."""
@@ -136,6 +134,26 @@ class DatasetSettings:
             >>> ba.WriteRecords('answers', settings=settings, connection=connection)
         """
         return settings_to_argilla(vars(self))
+
+
+_IS_ATTRIBUTE = 'the argilla SDK could not open the dataset, for it has an attribute of that name'
+_IS_COLUMN = "the argilla SDK's export has a column of that name"
+
+
+def _bad_name(kind: str, name: str, problem: str) -> ValueError:
+    renamed = f", such as Metadata(column={name!r}, name='row_{name}') or --metadata {name}:terms:row_{name}"
+    way = renamed if kind == 'metadata property' else ''
+    return ValueError(f'A {kind} is called {name!r}, but {problem}: give it another name{way}.')
+
+
+def check_metadata_name(name: str) -> None:
+    """Checks a metadata property's name as `DatasetSettings.check_names` does, whatever else the dataset has.
+
+    Raises:
+        ValueError: the argilla SDK needs the name itself.
+    """
+    if _SDK_ATTRIBUTES.fullmatch(name) or name in _SDK_COLUMNS:
+        raise _bad_name('metadata property', name, _IS_COLUMN if name in _SDK_COLUMNS else _IS_ATTRIBUTE)
 
 
 def text_field(name: str, required: bool = True, use_markdown: bool = False) -> Property:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from beam_argilla.failures import FailedRecord
 from beam_argilla.records import Record
-from beam_argilla.server.settings import DatasetSettings, Property, metadata_property
+from beam_argilla.server.settings import DatasetSettings, Property, check_metadata_name, metadata_property
 
 if TYPE_CHECKING:  # a task is described, and its mistakes are found, without Arrow
     import pyarrow as pa
@@ -25,6 +27,9 @@ class Metadata:
         visible_for_annotators: False hides it from annotators.
         name: the property's name. Default: the column's, which must not be one that the argilla SDK needs itself.
 
+    Raises:
+        ValueError: another type, or a name that the SDK needs.
+
     Example:
         >>> Metadata('status', name='row_status')
     """
@@ -33,6 +38,10 @@ class Metadata:
     type: str = 'terms'
     visible_for_annotators: bool = True
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        self.settings()  # raises on another type
+        check_metadata_name(self.property_name)
 
     @property
     def property_name(self) -> str:
@@ -113,11 +122,18 @@ class TaskOptions(Task):
 
 def parse_rating(text: str) -> int | None:
     """The whole number that the text writes (``4``, ``4.0``); None for any other text. Never rounds."""
-    try:
-        number = float(text.replace('_', '?'))  # Python alone reads 1_0 as a number
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() else None
+    number = _decimal(text)
+    return None if number is None or number != number.to_integral_value() else int(number)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """The number that the text writes in the digits of ASCII: Python alone reads 1_0 and ４ as numbers."""
+    text = text.strip(' \t\r\n')
+    return Decimal(text) if len(text) <= _LONGEST and _NUMBER.fullmatch(text) else None
+
+
+_NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?', re.ASCII | re.IGNORECASE)
+_LONGEST = 1_000  # of a number that means something
 
 
 def metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None], warnings: list[str]) -> Any:
@@ -133,8 +149,7 @@ def metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None],
 
 def _number(text: str, kind: str) -> Any:
     """The number that the text writes, as the property takes it; the text itself if it is none, to be refused."""
-    try:
-        return int(text) if kind == 'integer' else float(text)
-    except ValueError:
-        whole = parse_rating(text) if kind == 'integer' else None  # 3.0 is an integer, too
-        return text if whole is None else whole
+    number = _decimal(text) if kind == 'float' else parse_rating(text)  # 3.0 is an integer, too
+    if number is None:
+        return text
+    return float(number) if kind == 'float' else number

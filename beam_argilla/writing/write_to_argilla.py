@@ -7,7 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, as_columns
 from beam_argilla.grouping.group_generations import GroupGenerations
 from beam_argilla.grouping.policies import Policies
 from beam_argilla.input.format_generations import FormatGenerations
@@ -83,7 +83,7 @@ class WriteToArgilla(beam.PTransform):
         if not (hasattr(task, 'records') and hasattr(task, 'settings')):
             raise TypeError(f'task must be a task such as Preference(num_generations=4), not {task!r}')
         if columns is not None:  # the task knows which columns it keeps as metadata
-            columns = replace(columns, metadata=list(dict.fromkeys([*columns.metadata, *task.metadata_columns])))
+            columns = replace(as_columns(columns), metadata=[*columns.metadata, *task.metadata_columns])
         self.columns = columns
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)

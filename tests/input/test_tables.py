@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla as ba
@@ -203,6 +204,13 @@ def test_wide_rows_keep_the_order_of_their_lists_also_beside_a_position_of_the_r
     assert out.column('position').to_pylist() == [0, 1]
 
 
+@pytest.mark.parametrize('beside', [{'rating.raw': ['a', 'b']}, {'rating.raw': [{'x': 1}, {'x': 2}]}], ids=str)
+def test_a_column_whose_name_begins_with_that_of_another_is_no_part_of_it(tmp_path, beside):
+    texts = {'instruction': ['p', 'q'], 'generation': ['a', 'b']}
+    pq.write_table(pa.table({**texts, **beside, 'rating': pa.array([None, None], pa.bool_())}), tmp_path / 'x.parquet')
+    assert ba.ReadGenerations(tmp_path).metadata_types['rating'] == 'terms'  # and no InputError: it has no values
+
+
 def test_a_missing_column_is_an_error_that_lists_those_there_are():
     table = pa.table({'prompt': ['x'], 'generation': ['y']})
     with pytest.raises(InputError, match=r"no column 'instruction'.*'prompt', 'generation'.*--instruction_column"):
@@ -249,7 +257,7 @@ def test_beam_rows_and_named_tuples_are_rows_too():
 
 @pytest.mark.parametrize(
     'mistake',
-    [{'metadata': 'topic'}, {'metadata': ['a', 'a']}, {'instruction': 'text', 'generation': 'text'}],
+    [{'metadata': 'topic'}, {'instruction': 'text', 'generation': 'text'}],
 )
 def test_columns_that_make_no_sense(mistake):
     with pytest.raises(ValueError, match='Columns'):

@@ -9,7 +9,7 @@ import pytest
 import beam_argilla as ba
 from beam_argilla.grouping.arrange import arrange
 from beam_argilla.server.encoder import Encoder
-from beam_argilla.tasks.task import parse_rating
+from beam_argilla.tasks.task import metadata_value, parse_rating
 from tests.samples import COLUMNS, canonical, rows
 
 
@@ -61,7 +61,33 @@ def test_a_rating_off_the_scale_is_reported_not_rounded(given):
 
 
 def test_parse_rating_never_rounds():
-    assert [parse_rating(t) for t in ('3', '3.0', '3e0', '2.9999999', 'nan')] == [3, 3, 3, None, None]
+    assert [parse_rating(t) for t in ('3', '3.0', '3e0', ' 3\n', '+3', '2.9999999', 'nan')] == [3] * 5 + [None] * 2
+    big = 2**53 + 1
+    assert [parse_rating(t) for t in (f'{big}', f'{big}.0', '1e22')] == [big, big, 10**22]
+
+
+@pytest.mark.parametrize('text', ['1_0', '４', '٣', '3\u00a0', '\u20033', '0x3', 'inf', '', '1e9999999', '³', '1,5'])
+def test_only_the_digits_of_ascii_are_numbers(text):
+    """Of others Python makes numbers as well."""
+    assert parse_rating(text) is None
+    for kind in ('integer', 'float'):
+        assert metadata_value(ba.Metadata('m', kind), [[text]], []) == text  # which is refused
+
+
+def test_numbers_of_metadata_are_not_rounded():
+    big = 2**63 - 1
+    values = [metadata_value(ba.Metadata('m', 'integer'), [[text]], []) for text in (f'{big}', f'{big}.0', '-5', '1e3')]
+    assert values == [big, big, -5, 1000]
+    assert metadata_value(ba.Metadata('m', 'float'), [['0.1'], ['1e-1']], []) == 0.1
+
+
+@pytest.mark.parametrize('name', ['status', 'id', 'index', 'responses', '_server_id'])
+def test_a_name_that_the_sdk_needs_is_refused_where_it_is_written(name):
+    with pytest.raises(ValueError, match=f"is called '{name}'.*name='row_{name}'"):
+        ba.Metadata(name)
+    with pytest.raises(ValueError, match=f"is called '{name}'"):
+        ba.Metadata('column', name=name)
+    assert ba.Metadata(name, name='mine').property_name == 'mine'
 
 
 def test_the_agent_is_the_columns_or_the_tasks_in_characters_that_the_server_takes():
