@@ -50,6 +50,7 @@ setup(
         'argilla>=2.8,<3',
         'datasets>=3',
         'httpx>=0.26,<1',
+        'idna>=3',
         'msgspec>=0.18.6',
         'orjson>=3.9',
         'pyarrow>=18',

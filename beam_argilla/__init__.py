@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beam_argilla.columns import Columns as Columns
+    from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
+    from beam_argilla.grouping.limit_groups import LimitGroups as LimitGroups
     from beam_argilla.grouping.policies import Policies as Policies
     from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
     from beam_argilla.input.failed import ReadFailed as ReadFailed
     from beam_argilla.input.format_generations import FormatGenerations as FormatGenerations
+    from beam_argilla.input.layouts import LAYOUTS as LAYOUTS
+    from beam_argilla.input.layouts import Layout as Layout
+    from beam_argilla.input.layouts import layout_of as layout_of
     from beam_argilla.input.read_generations import ReadGenerations as ReadGenerations
     from beam_argilla.metrics import counters as counters
     from beam_argilla.records import Record as Record
@@ -20,12 +25,14 @@ if TYPE_CHECKING:
     from beam_argilla.records import agent_name as agent_name
     from beam_argilla.refusing import FailedRecord as FailedRecord
     from beam_argilla.runners import workers_run_here as workers_run_here
+    from beam_argilla.scale import Scale as Scale
     from beam_argilla.server.connection import ArgillaConnection as ArgillaConnection
     from beam_argilla.server.connection import EnvironmentSecret as EnvironmentSecret
     from beam_argilla.server.datasets import Dataset as Dataset
     from beam_argilla.server.datasets import check_dataset as check_dataset
     from beam_argilla.server.retries import RetryPolicy as RetryPolicy
     from beam_argilla.server.settings import DatasetSettings as DatasetSettings
+    from beam_argilla.server.settings import chat_field as chat_field
     from beam_argilla.server.settings import label_question as label_question
     from beam_argilla.server.settings import metadata_property as metadata_property
     from beam_argilla.server.settings import rating_question as rating_question
@@ -53,22 +60,26 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # A name is imported when it is first used: Beam and Arrow take a second or two to import, and neither a mistake in a
 # program's options nor the local Argilla needs them.
 _HOMES = {
-    'columns': ('Columns',),
+    'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations',),
+    'grouping.limit_groups': ('LimitGroups',),
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),
+    'input.layouts': ('LAYOUTS', 'Layout', 'layout_of'),
     'input.read_generations': ('ReadGenerations',),
     'metrics': ('counters',),
     'records': ('Record', 'Suggestion', 'agent_name'),
     'refusing': ('FailedRecord',),  # which registers its coder
     'runners': ('workers_run_here',),
+    'scale': ('Scale',),
     'server.connection': ('ArgillaConnection', 'EnvironmentSecret'),
     'server.datasets': ('Dataset', 'check_dataset'),
     'server.retries': ('RetryPolicy',),
     'server.settings': (
         'DatasetSettings',
+        'chat_field',
         'label_question',
         'metadata_property',
         'rating_question',

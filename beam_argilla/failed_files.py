@@ -11,6 +11,7 @@ import os
 import re
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
@@ -20,19 +21,35 @@ from beam_argilla.files import is_local
 
 SUFFIX = '.jsonl'
 _NAME_IN_FOLDER = 'failed'
-# Ours, and those of `WriteToText`, which wrote these files before 0.1: they are older than any run with a name.
-_SHARD = re.compile(r'-(?:(?P<run>\d{8}T\d{12})-[0-9a-f]{8}|\d{5}-of-\d{5})\.jsonl\Z')
+_SHARD = re.compile(r'-(?P<run>\d{8}T\d{12})-[0-9a-f]{8}\.jsonl\Z')
+
+
+class Shard(NamedTuple):
+    """A file that a job wrote: the name of its run, and its size."""
+
+    run: str
+    num_bytes: int
 
 
 def prefix_of(place: str) -> str:
     """The prefix of the files at a place: the place itself, or, if that is a folder, one in it.
 
-    A folder is what ends with a slash, a bucket, or a directory of this machine.
+    A folder is what ends with a slash, a bucket, or a directory of this machine. The end ``.jsonl`` is no part of a
+    prefix.
+
+    Raises:
+        ValueError: the place is empty.
     """
-    _, name = FileSystems.split(place)
-    if not name or place.endswith('/') or (is_local(place) and os.path.isdir(place)):
+    if not place.strip():
+        raise ValueError('The place of what is refused is empty: name a prefix of files or a folder.')
+    if _is_folder(place):
         return FileSystems.join(place, _NAME_IN_FOLDER)
-    return place
+    return place.removesuffix(SUFFIX)
+
+
+def _is_folder(place: str) -> bool:
+    _, name = FileSystems.split(place)
+    return not name or place.endswith('/') or (is_local(place) and os.path.isdir(place))
 
 
 def new_run() -> str:
@@ -45,11 +62,11 @@ def new_shard(prefix: str, run: str) -> str:
     return f'{prefix}-{run}-{uuid.uuid4().hex[:8]}{SUFFIX}'
 
 
-def shards(prefix: str) -> dict[str, str]:
-    """Path → run of each file that a job wrote at the prefix; whatever else lies there is none of ours."""
+def shards(prefix: str) -> dict[str, Shard]:
+    """Path → what is known of it, of each file that a job wrote at the prefix; whatever else lies there is not ours."""
     start = len(name_of(prefix))
-    found = {path: _SHARD.fullmatch(name_of(path), start) for path in _matching(prefix)}
-    return {path: match['run'] or '' for path, match in found.items() if match}
+    found = {path: (_SHARD.fullmatch(name_of(path), start), size) for path, size in _matching(prefix).items()}
+    return {path: Shard(match['run'], size) for path, (match, size) in found.items() if match}
 
 
 def name_of(path: str) -> str:
@@ -58,30 +75,24 @@ def name_of(path: str) -> str:
 
 
 def files_to_read(place: str) -> list[str]:
-    """The files with what was refused at a place: the shards of one run.
+    """The files with what was refused at a place: those that jobs wrote there.
 
-    Where there are those of several, it is the first: a run removes what it finds before it writes, unless it sends
-    just that again, and then it has left it because it did not come to its end. If no shards are there, it is all
-    JSON lines of that prefix or in that folder.
+    They may be of several runs: of jobs side by side, or of one that sent others again and did not come to its end. If
+    there are none, it is all JSON lines of that prefix or in that folder.
 
     Args:
         place: a prefix, a folder, or the name (or pattern) of ``.jsonl`` files.
+
+    Raises:
+        ValueError: the place is empty.
     """
-    if place.endswith(SUFFIX):
-        return _files(place)
     prefix = prefix_of(place)
-    runs = shards(prefix)
-    if runs:
-        return sorted(path for path, run in runs.items() if run == min(runs.values()))
-    return _matching(prefix) if prefix == place else _files(FileSystems.join(glob.escape(place), f'*{SUFFIX}'))
-
-
-def files_dealt_with(place: str) -> list[str]:
-    """The files that nobody needs once a job has sent again what `files_to_read` gives.
-
-    With a prefix or a folder, also those of jobs that tried the same and did not come to their end.
-    """
-    return _files(place) if place.endswith(SUFFIX) else [*shards(prefix_of(place))]
+    named = _sizes(place) if place.endswith(SUFFIX) else {}
+    ours = named or shards(prefix)
+    if ours:
+        return sorted(ours)
+    in_folder = FileSystems.join(glob.escape(place), f'*{SUFFIX}') if _is_folder(place) else None
+    return sorted(_matching(prefix) if in_folder is None else _sizes(in_folder))
 
 
 def check_writable(prefix: str) -> None:
@@ -121,11 +132,12 @@ def unwritable(prefix: str, error: Exception) -> JobError:
     )
 
 
-def _matching(prefix: str) -> list[str]:
-    return _files(f'{glob.escape(prefix)}-*{SUFFIX}')
+def _matching(prefix: str) -> dict[str, int]:
+    return _sizes(f'{glob.escape(prefix)}-*{SUFFIX}')
 
 
-def _files(pattern: str) -> list[str]:
+def _sizes(pattern: str) -> dict[str, int]:
+    """Path → bytes of each file that matches."""
     if is_local(pattern):  # Beam would walk through all that lies below, and finds nothing without a folder
-        return sorted(path for path in glob.glob(pattern) if os.path.isfile(path))
-    return sorted(file.path for file in FileSystems.match([pattern])[0].metadata_list)
+        return {path: os.path.getsize(path) for path in glob.glob(pattern) if os.path.isfile(path)}
+    return {file.path: file.size_in_bytes for file in FileSystems.match([pattern])[0].metadata_list}

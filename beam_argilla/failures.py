@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
@@ -21,9 +23,12 @@ class FailedRecord(NamedTuple):
         data: JSON. ``{"record": {...}}``; ``{"group": [...]}``, the canonical rows of a whole group; ``{"rows":
             [...]}``, canonical rows that are not a whole group; or ``{"input": [...]}``, rows as they were read. Of
             those, a wide row (its generations are a list) is a whole group, unless ids come in several rows
-            (``shuffle=True``); a long row is a part of one.
+            (``shuffle=True``); a long row is a part of one. Their values are written so that they mean the same when
+            they are read again; one that cannot mean what it should is ``{"unusable": ...}``, until it is repaired.
         source: the file that a row was read from, None if it is not known or was no file.
         row: which row of the file, counted from 0.
+        digests: of the record, or of each of the canonical rows (with blanks between), as they were when they were
+            refused: by them `LeaveOutRetried` knows what of the input they take the place of, however they are edited.
     """
 
     external_id: str | None
@@ -34,6 +39,7 @@ class FailedRecord(NamedTuple):
     data: str
     source: str | None = None
     row: int | None = None
+    digests: str | None = None
 
     def to_json(self) -> str:
         """One JSON line, `data` nested as JSON rather than as a string."""
@@ -41,8 +47,15 @@ class FailedRecord(NamedTuple):
 
     def shown(self) -> str:
         """What was refused and why, in a line for people."""
-        where = '' if self.row is None else f' ({self.source}, row {self.row})'
-        return f'{self.external_id}: {self.error}: {self.message}{where}'
+        return f'{self.external_id}: {self.error}: {self.message}{where(self)}'
+
+
+def where(failed: FailedRecord) -> str:
+    """The file and row in brackets, for people; nothing if they are not known.
+
+    No method: from another process, Beam brings a tuple of these names that has none.
+    """
+    return '' if failed.row is None else f' ({failed.source}, row {failed.row} counted from 0)'
 
 
 def to_json(value: Any) -> str:
@@ -96,6 +109,20 @@ def _printable(value: Any, within: tuple[int, ...] = ()) -> Any:
         return _text(value)
 
 
+def finite(value: Any, depth: int = 0) -> Any:
+    """The value with the names of infinity and NaN in their place: JSON would make null of them."""
+    if isinstance(value, Mapping) and depth < _DEEPEST:
+        return {k: finite(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and depth < _DEEPEST:
+        return [finite(v, depth + 1) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """16 hex digits of what is refused."""
+    return hashlib.sha256(to_json(dict(sorted(content.items()))).encode()).hexdigest()[:16]
+
+
 def failed_rows(
     rows: Iterable[Mapping[str, Any]],
     stage: str,
@@ -107,4 +134,6 @@ def failed_rows(
     row: int | None = None,
 ) -> FailedRecord:
     """A FailedRecord made of rows; `key` says which, see `FailedRecord.data`."""
-    return FailedRecord(external_id, stage, error, message, None, to_json({key: list(rows)}), source, row)
+    rows = list(rows)
+    digests = None if key == 'input' else ' '.join(map(digest, rows))
+    return FailedRecord(external_id, stage, error, message, None, to_json({key: rows}), source, row, digests)

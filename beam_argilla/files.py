@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -9,10 +10,30 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from beam_argilla.errors import InputError
+
+# Scheme → the extra of Apache Beam that brings its file system.
+_EXTRAS = {'gs': 'gcp', 's3': 'aws', 'azfs': 'azure', 'hdfs': 'hadoop'}
+
 
 def is_local(path: str) -> bool:
-    """Whether the path is one of this machine's own file system."""
-    return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+    """Whether the path is one of this machine's own file system.
+
+    Raises:
+        InputError: it is one of a file system that is not installed.
+    """
+    try:
+        return isinstance(FileSystems.get_filesystem(path), LocalFileSystem)
+    except ValueError as e:
+        scheme = path.split('://')[0]
+        extra = _EXTRAS.get(scheme)
+        hint = f": pip install 'apache-beam[{extra}]' brings it" if extra else ''
+        raise InputError(f'{path}: no file system for {scheme}:// is installed{hint}.') from e
+
+
+def identity(path: str) -> str:
+    """The same for every way to write the path of a file of this machine; of others, the path."""
+    return os.path.realpath(path) if is_local(path) else path
 
 
 def open_file(path: str) -> Any:

@@ -5,11 +5,15 @@ Everything after `input` works on tables of this schema; `input` makes them from
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from beam_argilla.failures import to_json
 
 # large_string: a partition of long texts may exceed the 2 GiB that string's 32-bit offsets can address.
 TEXT = pa.large_string()
@@ -28,11 +32,16 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = tuple(SCHEMA.names)
+# There only where the input is read so: the exact score that a rating stands for (`Columns.scale`), and of instructions
+# that are conversations the messages, as JSON (`Columns.chat`).
+SCORE, MESSAGES = 'score', 'messages'
+OPTIONAL = {SCORE: pa.float64(), MESSAGES: TEXT}
 METADATA = pa.large_list(TEXT)  # as text, one or several: the task knows which of them are numbers
 # Metadata columns follow the canonical ones under this prefix, so that a user's column called "rating" cannot clash.
 METADATA_PREFIX = 'metadata.'
-# Set in the metadata of a table whose groups are whole already (wide input), so it needs no shuffle.
-GROUPED = b'beam_argilla.grouped'
+# Set in the metadata of a table whose groups are whole already (wide input), so it needs no shuffle: the ids that
+# several of the rows that it was made of had, as JSON.
+_GROUPED = b'beam_argilla.grouped'
 
 
 class InputFacts(NamedTuple):
@@ -44,6 +53,8 @@ class InputFacts(NamedTuple):
         num_bytes: of the files; None if nobody looked.
         ids: PCollection of lists of instruction ids, one for each place where a group is said to be.
         metadata: the columns that are carried along; None if nobody knows.
+        scores: there are exact scores beside the ratings.
+        chat: there are the messages of conversations.
     """
 
     groups_are_whole: bool = False
@@ -51,11 +62,32 @@ class InputFacts(NamedTuple):
     num_bytes: int | None = None
     ids: Any = None
     metadata: tuple[str, ...] | None = None
+    scores: bool = False
+    chat: bool = False
+
+
+def as_grouped(table: pa.Table, repeated: Sequence[str] = ()) -> pa.Table:
+    """The table, of which is known that every group is whole, unless several rows gave their generations to one id.
+
+    Args:
+        repeated: the ids of which that is so.
+    """
+    return table.replace_schema_metadata({_GROUPED: to_json(repeated)})
 
 
 def is_grouped(table: pa.Table) -> bool:
     """Whether every group of the table is whole already."""
-    return GROUPED in (table.schema.metadata or {})
+    return _GROUPED in (table.schema.metadata or {})
+
+
+def repeated_ids(table: pa.Table) -> list[str]:
+    """What `as_grouped` was told of."""
+    return orjson.loads((table.schema.metadata or {}).get(_GROUPED, b'[]'))
+
+
+def together(tables: Iterable[pa.Table]) -> pa.Table:
+    """Canonical tables as one; of columns that some of them have, null in the others."""
+    return pa.concat_tables(tables, promote_options='default')
 
 
 def metadata_columns(table: pa.Table) -> list[str]:
@@ -96,6 +128,12 @@ def _python_value(scalar: pa.Scalar) -> Any:
 def group_starts(table: pa.Table) -> np.ndarray:
     """Index of the first row of each group of a table whose groups are adjacent."""
     return run_starts(table.column('instruction_id'))
+
+
+def repeated_values(array: pa.Array) -> list[Any]:
+    """The values that stand in it more than once."""
+    counts = pc.value_counts(array)
+    return counts.filter(pc.greater(counts.field('counts'), 1)).field('values').to_pylist()
 
 
 def run_starts(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

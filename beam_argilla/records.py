@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from beam_argilla.failures import FailedRecord, to_json
+from beam_argilla.failures import FailedRecord, digest, finite, to_json
 
 MAX_AGENT_LENGTH = 200  # characters; argilla-server 2.8
 _AGENT = re.compile(r'[a-zA-Z0-9\-_:./\s]*[a-zA-Z0-9][a-zA-Z0-9\-_:./\s]*', re.ASCII)
@@ -57,11 +57,21 @@ class Record(NamedTuple):
 
 def failed_record(record: Record, stage: str, error: str, message: str, status: int | None = None) -> FailedRecord:
     """A FailedRecord that holds the record."""
-    data = to_json(
-        {'record': {**record._asdict(), 'suggestions': [Suggestion(*s)._asdict() for s in record.suggestions]}}
-    )
+    content = _content(record)
     identity = str(record.external_id).encode('utf-8', 'backslashreplace').decode()  # whatever was given as an id
-    return FailedRecord(identity, stage, error, message, status, data)
+    data = to_json({'record': content})
+    return FailedRecord(identity, stage, error, message, status, data, digests=record_digest(record))
+
+
+def record_digest(record: Record) -> str:
+    """See `FailedRecord.digests`. It is the same whichever record of the server's is to be updated."""
+    return digest({k: v for k, v in _content(record).items() if k not in ('warnings', 'record_id')})
+
+
+def _content(record: Record) -> dict[str, Any]:
+    """The record as it stands in JSON."""
+    suggestions = [Suggestion(*s)._asdict() for s in record.suggestions]
+    return finite({**record._asdict(), 'suggestions': suggestions})
 
 
 def external_id(instruction_id: str, namespace: str | None = None, suffix: str | None = None) -> str:

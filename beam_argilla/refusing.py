@@ -13,7 +13,7 @@ from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.errors import RefusedError
-from beam_argilla.failures import FailedRecord
+from beam_argilla.failures import FailedRecord, where
 from beam_argilla.metrics import NAMESPACE
 
 # A schema'd PCollection: `failed` can go to WriteToJson, BigQuery or SqlTransform as it is.
@@ -75,9 +75,9 @@ class Refused(beam.DoFn):
     def process(self, failed: FailedRecord) -> None:
         if self.armed:
             raise RefusedError(
-                f'{failed.error}: {failed.message} (stage {failed.stage}, id {failed.external_id}). The job stopped '
-                'there. To go on and collect what is refused, consume the failed output, pass an error handler, or '
-                'give the program --failed PREFIX.'
+                f'{failed.error}: {failed.message} (stage {failed.stage}, id {failed.external_id}){where(failed)}. '
+                'The job stopped there. To go on and collect what is refused, consume the failed output, pass an error '
+                'handler, or give the program --failed PREFIX.'
             )
 
 

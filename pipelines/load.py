@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ class Job:
     """What the options come to, once they are known to fit the input and the server."""
 
     args: argparse.Namespace
-    read: ba.ReadGenerations | None
+    reads: Sequence[ba.ReadGenerations]
     retry: ba.ReadFailed | None
     task: ba.Preference | ba.TextGeneration
     connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
@@ -46,11 +47,12 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     stopping.begin()
     screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
     try:
-        try:
-            job, p = prepare(args, beam_args)
-        except (ValueError, TypeError) as e:
-            raise errors.InputError(str(e)) from e
-        return run(job, p)
+        with contextlib.ExitStack() as tidying:
+            try:
+                job, p = prepare(args, beam_args, tidying)
+            except (ValueError, TypeError) as e:
+                raise errors.InputError(str(e)) from e
+            return run(job, p)
     except (KeyboardInterrupt, Exception) as e:
         told = messages.explain(e)
         if told is None or (args.debug and told[0] < 128):
@@ -60,8 +62,13 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
         return status
 
 
-def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, beam.Pipeline]:
+def prepare(
+    args: argparse.Namespace, beam_args: Sequence[str], tidying: contextlib.ExitStack
+) -> tuple[Job, beam.Pipeline]:
     """Builds the pipeline, and looks at the input and the server, before any data is read.
+
+    Args:
+        tidying: for as long as it is open, the pipeline can be used.
 
     Raises:
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
@@ -71,11 +78,16 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
     standard = pipeline_options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
     p = beam.Pipeline(options=pipeline_options)
+    # Which Beam makes at once, and removes only where the pipeline runs.
+    tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
     local = ba.workers_run_here(p)
     columns = options.columns_of(args)
-    read = None
-    if args.input:
-        read = ba.ReadGenerations(args.input, columns, clustered=args.clustered, on_bad_file=args.on_bad_file)
+    reads = [
+        ba.ReadGenerations(
+            patterns, columns, clustered=args.clustered, on_bad_file=args.on_bad_file, layout=layout, format=args.format
+        )
+        for layout, patterns in options.inputs_of(args).items()
+    ]
 
     def look(settings: ba.DatasetSettings | None = None) -> ba.Dataset | None:
         if connection is None or not local:
@@ -89,52 +101,94 @@ def prepare(args: argparse.Namespace, beam_args: Sequence[str]) -> tuple[Job, be
             retry=options.retry_of(args),
         )
 
-    if read is not None:
-        types = read.metadata_types or {}
+    if reads:
+        types = _types(reads)
     else:  # what was refused before does not say what type a column had
         dataset = look()
         types = {m['name']: m['settings']['type'] for m in dataset.settings.metadata} if dataset else {}
-    task = options.task_of(args, types)
+    kept = [name for read in reads if read.layout is not None for name in read.layout.metadata]
+    task = options.task_of(args, types, any(read.facts.scores for read in reads), kept)
+    for read in reads:
+        read.carry(task.metadata_columns, getattr(task, 'ratings', ()))
+        if read.layout is not None:
+            print(f'Read as {read.layout.name} ({read.layout.source}).')
     look(task.settings())
     retry = None
-    if args.retry_failed:
-        whole = read is not None or args.task == 'text_generation'
+    if args.retry_failed is not None:
+        if len(reads) > 1:
+            raise ValueError(
+                '--retry_failed goes with one --layout at a time: retry what was refused of each by itself.'
+            )
+        whole = bool(reads) or args.task == 'text_generation'
+        if reads:
+            columns = reads[0].columns
+        elif args.layout and args.layout != ['auto']:
+            columns = columns.over(ba.layout_of(args.layout[0]).columns)
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
-    write_failed = ba.WriteFailed(args.failed) if args.failed else None
-    job = Job(args, read, retry, task, connection, local, write_failed)
+    # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
+    write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
+    job = Job(args, reads, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
+
+
+def _types(reads: Sequence[ba.ReadGenerations]) -> dict[str, str]:
+    """Column → the type of metadata that can hold its values in all of the inputs that have it."""
+    types: dict[str, set[str]] = {}
+    for read in reads:
+        for name, kind in (read.metadata_types or {}).items():
+            types.setdefault(name, set()).add(kind)
+    numbers = {'integer', 'float'}
+    return {
+        name: 'terms' if not kinds <= numbers else 'float' if 'float' in kinds else 'integer'
+        for name, kinds in types.items()
+    }
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
     """Applies the whole job to the pipeline."""
     args, task = job.args, job.task
     # Without a handler, the first refusal ends the job.
-    handler = CollectingErrorHandler() if args.failed or args.dry_run else None
+    handler = CollectingErrorHandler() if args.failed is not None or args.dry_run else None
     tables, records = [], []
     if job.retry is not None:
         again = p | 'Retry' >> job.retry.with_error_handler(handler)
         tables.append(again['tables'])
         records.append(again['records'])
-    if job.read is not None:
+    for n, reader in enumerate(job.reads):
+        name = 'Read' if n == 0 else f'Read {n}'
         refused = Collect()
-        tables.append(p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused))
+        read = p | name >> reader.with_error_handler(handler if job.retry is None else refused)
+        tables.append(read if job.retry is None else read | 'Retried rows' >> ba.LeaveOutRetried(again['origins']))
         for i, rows in enumerate(refused.pcollections):
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
     group = ba.GroupGenerations(
-        options.policies_of(args, task), args.num_partitions, args.spill_location, shuffle, spill=not args.no_spill
+        options.policies_of(args, task),
+        args.num_partitions,
+        args.spill_location,
+        shuffle,
+        spill=not args.no_spill,
+        order=args.order,
+        seed=args.seed,
     )
-    records.append(
-        (tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten())
-        | 'Group' >> group.with_error_handler(handler)
-        | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
-    )
+    all_tables = tables[0] if len(tables) == 1 else tables | 'Tables' >> beam.Flatten()
+    groups = all_tables | 'Group' >> group.with_error_handler(handler)
+    if args.limit is not None:
+        groups = groups | 'Limit' >> ba.LimitGroups(args.limit)
+    built = groups | 'Build' >> ba.BuildRecords(task).with_error_handler(handler)
+    beside = job.retry is not None and job.reads
+    records.append(built | 'Retried records' >> ba.LeaveOutRetried(again['origins']) if beside else built)
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
-        first = checked | 'First' >> beam.combiners.Top.Smallest(1) | 'One' >> beam.FlatMap(list)
-        show('first', first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown), 'The first record as it would be sent:\n')
+        first = checked | 'First' >> beam.combiners.Top.Smallest(args.preview or 1) | 'Each' >> beam.FlatMap(list)
+        if args.preview is None:
+            shown = first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown)
+            show('first', shown, 'The first record as it would be sent:\n', 1)
+        else:
+            shown = first | 'As a page' >> beam.Map(ba.CheckedRecord.preview, task.settings())
+            show('first', shown, '\n', args.preview)
     else:
         write = ba.WriteRecords(
             args.dataset,
@@ -147,7 +201,7 @@ def build(p: beam.Pipeline, job: Job) -> None:
             adopt=args.adopt,
             max_parallelism=args.max_parallelism,
             retry=options.retry_of(args),
-            distinct=False,  # grouping has made ids unique
+            distinct=job.retry is not None,  # else grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
         show('warnings', written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')
@@ -160,11 +214,11 @@ def build(p: beam.Pipeline, job: Job) -> None:
             _ = failed | 'Write failed' >> job.write_failed
 
 
-def show(label: str, lines: beam.PCollection, prefix: str) -> None:
+def show(label: str, lines: beam.PCollection, prefix: str, most: int = _SHOWN) -> None:
     """Prints some of the lines, each behind the prefix."""
     _ = (
         lines
-        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(_SHOWN)
+        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(most)
         | f'Order {label}' >> beam.FlatMap(sorted)
         | f'Show {label}' >> beam.LogElements(prefix=prefix)
     )
@@ -177,7 +231,12 @@ def run(job: Job, p: beam.Pipeline) -> int:
     result = p.run()
     result.wait_until_finish()
     counts = ba.counters(result)
+    if args.dry_run:
+        for read in job.reads:
+            print(messages.sources(read.names))
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    if not (counts.get('rows_read') or counts.get('read_again')):
+        print('There was nothing to read: the input has no rows. Is it the right one?')
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')
@@ -186,4 +245,4 @@ def run(job: Job, p: beam.Pipeline) -> int:
             args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
         )
         print(f'The dataset: {found.url if found else "gone"}')
-    return 1 if refused and not args.failed else 0
+    return 1 if refused and args.failed is None else 0

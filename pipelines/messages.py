@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TextIO
 
 from beam_argilla import errors
+from beam_argilla.server.cleaning import printable
 
 from . import stopping
 
@@ -26,6 +27,17 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     lines = [', '.join([*read, counted(get('groups', 0), 'group')])]
     for name, one, several in (
         ('duplicate_generations', 'row merged into its duplicate', 'rows merged into their duplicates'),
+        (
+            'replaced_rows',
+            'row of the input replaced by what is retried',
+            'rows of the input replaced by what is retried',
+        ),
+        (
+            'replaced_records',
+            'record of the input replaced by what is retried',
+            'records of the input replaced by what is retried',
+        ),
+        ('groups_left_out', 'group left out by --limit', 'groups left out by --limit'),
         ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
         (
             'conflicts_shown_first',
@@ -52,6 +64,15 @@ def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
     lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
     lines.append(f'{seconds:.1f} seconds')
     return '\n'.join(lines)
+
+
+def sources(names: Mapping[str, str]) -> str:
+    """Which column each part of a record came from.
+
+    Args:
+        names: role → what is called so in the input.
+    """
+    return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
 
 
 def counted(number: int, one: str, several: str | None = None) -> str:
@@ -85,12 +106,12 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         return stopping.status() or 130, STOPPED
     if found := raised_on_purpose(error):
         kind, message = found
-        return 1 if issubclass(kind, errors.RefusedError) else 2, f'error: {message}'
+        return 1 if issubclass(kind, errors.RefusedError) else 2, printable(f'error: {message}')
     if isinstance(error, OSError):
-        return 2, f'error: {error}'
+        return 2, printable(f'error: {error}')
     if _is_bug(error):
         return None
-    return 2, f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)'
+    return 2, printable(f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)')
 
 
 def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] | None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
+import json
 import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import beam_argilla as ba
-from beam_argilla.server.address import check_names, checked_url
+from beam_argilla.server.address import check_headers, check_names, checked_url
 
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as Group
@@ -26,27 +27,58 @@ if TYPE_CHECKING:
 # -- what is read
 
 
+# Role of a column → what is said of it.
+_ROLES = {
+    'instruction': 'repeatable: joined by an empty line (instruction)',
+    'generation': 'texts, or lists of texts; repeatable: side by side (generation, generations)',
+    'instruction_id': 'default: rows with the same instruction belong together',
+    'model_name': 'repeatable, one for each of the generations; literal:TEXT (model_name, generation_models)',
+    'rating': 'repeatable, one for each of the generations (rating, ratings)',
+    'rationale': 'repeatable, one for each of the generations (rationale, rationales)',
+    'agent': 'who gave the rating and the rationale; repeatable; literal:TEXT',
+    'position': 'order of the generations (default: model name, then text)',
+}
+
+
 def add_input(group: Group) -> None:
     """Which files, and what their columns are called."""
-    group.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help='Parquet files; repeatable')
+    group.add_argument(
+        '--input',
+        action='append',
+        nargs='+',
+        default=[],
+        metavar='PATTERN',
+        help='files (Parquet, JSON, JSON Lines, CSV, Arrow), folders or patterns, on any Beam file system; repeatable',
+    )
+    group.add_argument(
+        '--layout',
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='one of --list_layouts, or auto: the one that fits (auto); several: one for each --input, in their order',
+    )
+    group.add_argument('--list_layouts', action='store_true', help='print the layouts that are known, and end')
+    group.add_argument(
+        '--format',
+        choices=['parquet', 'arrow', 'jsonl', 'csv', 'json'],
+        help="what the files are (default: by their names' ends; Parquet, if they say nothing)",
+    )
+    group.add_argument('--config', metavar='NAME', help='which configuration of a folder that distilabel saved')
+    group.add_argument('--split', metavar='NAME', help='which split of a folder that datasets saved')
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
     )
     group.add_argument('--retry_failed', metavar='PREFIX', help='send again what an earlier run wrote to --failed')
-    group.add_argument('--instruction_column', default='instruction', metavar='NAME', help='(%(default)s)')
+    for role, explanation in _ROLES.items():
+        group.add_argument(
+            f'--{role}_column', action='append', default=[], metavar='NAME', help=f'name or path; {explanation}'
+        )
     group.add_argument(
-        '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
-    )
-    group.add_argument(
-        '--instruction_id_column', metavar='NAME', help='default: rows with the same instruction belong together'
-    )
-    group.add_argument('--model_name_column', metavar='NAME', help='default: model_name or generation_models, if there')
-    group.add_argument('--rating_column', metavar='NAME', help='default: rating or ratings, if there')
-    group.add_argument('--rationale_column', metavar='NAME', help='default: rationale or rationales, if there')
-    group.add_argument('--agent_column', metavar='NAME', help='who gave the rating and the rationale')
-    group.add_argument(
-        '--position_column', metavar='NAME', help='order of the generations (default: model name, then text)'
+        '--scale',
+        type=ends,
+        metavar='LOW:HIGH',
+        help='the scores that stand for the lowest and the highest rating; others go to the nearest one',
     )
     group.add_argument(
         '--metadata_column', action='append', default=[], metavar='NAME', help='keep as metadata; repeatable'
@@ -60,19 +92,59 @@ def add_input(group: Group) -> None:
     )
 
 
+def layouts_shown() -> str:
+    """The layouts that are known, with an example of each."""
+    return '\n'.join(
+        f'{layout.name}: {layout.source}\n    {json.dumps(layout.example, ensure_ascii=False)}'
+        for layout in ba.LAYOUTS.values()
+    )
+
+
 def columns_of(args: argparse.Namespace) -> ba.Columns:
     """What the input calls its columns."""
+    named: dict[str, Any] = {}
+    for role in _ROLES:
+        sources = [_source(name) for name in getattr(args, f'{role}_column')]
+        if len(sources) > 1 and role in ('instruction_id', 'position'):
+            raise ValueError(f'--{role}_column is given more than once, and takes one value.')
+        if sources:
+            named[role] = sources[0] if len(sources) == 1 else sources
     return ba.Columns(
-        instruction=args.instruction_column,
-        generation=args.generation_column,
-        instruction_id=args.instruction_id_column,
-        model_name=args.model_name_column,
-        rating=args.rating_column,
-        rationale=args.rationale_column,
-        agent=args.agent_column,
-        position=args.position_column,
+        **named,
         metadata=[metadata.column for metadata in metadata_of(args, {})],
+        scale=args.scale and ba.Scale(args.scale, ratings_of(args)),
+        chat=args.chat,
     )
+
+
+def _source(name: str) -> str | ba.Literal:
+    prefix, literally, text = name.partition('literal:')
+    return ba.Literal(text) if literally and not prefix else name
+
+
+def choice_of(args: argparse.Namespace) -> dict[str, str | None]:
+    """What of a folder is read."""
+    return {'format': args.format, 'config': args.config, 'split': args.split}
+
+
+def inputs_of(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Layout → the patterns of its files.
+
+    Raises:
+        ValueError: there is another number of layouts than of inputs.
+    """
+    layouts = args.layout or ['auto']
+    if len(layouts) == 1:
+        layouts *= len(args.input)
+    if len(layouts) != len(args.input):
+        raise ValueError(
+            f'--layout is given {len(layouts)} times and --input {len(args.input)} times: give one layout for all, or '
+            'one for each.'
+        )
+    inputs: dict[str, list[str]] = {}
+    for layout, patterns in zip(layouts, args.input, strict=True):
+        inputs.setdefault(layout, []).extend(patterns)
+    return inputs
 
 
 def metadata_of(args: argparse.Namespace, types: Mapping[str, str]) -> list[ba.Metadata]:
@@ -113,15 +185,26 @@ def add_task(group: Group) -> None:
         metavar='DIR',
         help='where rows wait for their groups (default: a temporary directory; --temp_location on remote runners)',
     )
+    group.add_argument(
+        '--order',
+        choices=['given', 'blind'],
+        default='given',
+        help="blind: generations stand in another order in each record, so that no model's place gives it away",
+    )
+    group.add_argument('--seed', type=whole, default=0, metavar='N', help='of --order blind (%(default)s)')
+    group.add_argument('--limit', type=positive, metavar='N', help='the first N groups alone, for a trial')
     group.add_argument('--no_spill', action='store_true', help="they wait in the runner's own shuffle instead")
     group.add_argument('--num_partitions', type=positive, metavar='N', help='default: from the size of the input')
     group.add_argument('--shuffle', action='store_true', help='group wide input too, where ids come more than once')
     group.add_argument('--namespace', metavar='TEXT', help='goes before every external id')
     group.add_argument('--ratings', metavar='1,2,3', default='1,2,3,4,5', help='the scale (default: %(default)s)')
     group.add_argument('--agent', metavar='TEXT', help='who gave the ratings, if no column says so')
-    group.add_argument(
+    guidelines = group.add_mutually_exclusive_group()
+    guidelines.add_argument(
         '--guidelines', type=text, metavar='TEXT', help='shown to annotators; @FILE: what stands in the file'
     )
+    guidelines.add_argument('--guidelines_file', type=content, metavar='FILE', help='the same as --guidelines @FILE')
+    group.add_argument('--chat', action='store_true', help='show instructions that are conversations as such')
     group.add_argument('--use_markdown', action='store_true', help='show texts as Markdown')
     group.add_argument(
         '--model_names', action='store_true', help="keep models' names as metadata, hidden from annotators"
@@ -129,20 +212,28 @@ def add_task(group: Group) -> None:
     group.add_argument('--min_submitted', type=positive, default=1, metavar='N', help='answers that complete a record')
 
 
-def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.Preference | ba.TextGeneration:
+def task_of(
+    args: argparse.Namespace,
+    metadata_types: Mapping[str, str],
+    scores: bool = False,
+    metadata: Sequence[str] = (),
+) -> ba.Preference | ba.TextGeneration:
     """The task.
 
     Args:
         metadata_types: name of a metadata column → what it can be; one of no known type is text.
+        scores: ratings stand for exact scores, which are kept.
+        metadata: further columns to keep, as terms.
 
     Raises:
         ValueError: options that contradict each other, or that the server would refuse.
     """
     common = {
-        'guidelines': args.guidelines,
+        'guidelines': args.guidelines if args.guidelines_file is None else args.guidelines_file,
         'use_markdown': args.use_markdown,
+        'chat': args.chat,
         'model_names': args.model_names,
-        'metadata': metadata_of(args, metadata_types),
+        'metadata': _with_more(metadata_of(args, metadata_types), metadata),
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
@@ -156,11 +247,20 @@ def task_of(args: argparse.Namespace, metadata_types: Mapping[str, str]) -> ba.P
         raise ValueError(
             '--num_generations is missing: how many generations shall a preference record have places for?'
         )
+    return ba.Preference(args.num_generations, ratings=ratings_of(args), agent=args.agent, scores=scores, **common)
+
+
+def _with_more(kept: list[ba.Metadata], columns: Sequence[str]) -> list[ba.Metadata]:
+    known = {metadata.column for metadata in kept}
+    return [*kept, *(ba.Metadata(column) for column in columns if column not in known)]
+
+
+def ratings_of(args: argparse.Namespace) -> list[int]:
+    """The scale."""
     try:
-        ratings = [whole(value.strip()) for value in args.ratings.split(',')]
+        return [whole(value.strip()) for value in args.ratings.split(',')]
     except argparse.ArgumentTypeError:
         raise ValueError(f'--ratings {args.ratings}: write whole numbers with commas, such as 1,2,3') from None
-    return ba.Preference(args.num_generations, ratings=ratings, agent=args.agent, **common)
 
 
 def policies_of(args: argparse.Namespace, task: ba.Preference | ba.TextGeneration) -> ba.Policies:
@@ -186,9 +286,15 @@ def add_server(group: Group) -> None:
         '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
     )
     group.add_argument(
-        '--header', action='append', default=[], metavar='NAME=ENV', help='header from a variable; repeatable'
+        '--header',
+        action='append',
+        default=[],
+        metavar='NAME=ENV',
+        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER; repeatable',
     )
-    group.add_argument('--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts')
+    group.add_argument(
+        '--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts (https)'
+    )
     group.add_argument(
         '--retry_seconds',
         type=positive,
@@ -214,17 +320,19 @@ def add_writing(group: Group) -> None:
         help='write what is refused here, as JSON lines, and go on; DIR/: into that folder',
     )
     group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
+    group.add_argument('--preview', type=positive, metavar='N', help='a dry run that shows N records as on the page')
 
 
 def headers_of(args: argparse.Namespace) -> dict[str, str]:
     """Name of each further HTTP header → the environment variable that holds its value."""
-    headers = {}
+    headers = []
     for header in args.header:
         name, equals, variable = header.partition('=')
         if not (name and equals and variable):
-            raise ValueError(f'--header {header}: write NAME=ENV, with the environment variable that holds the value')
-        headers[name] = variable
-    return headers
+            raise ValueError('--header: write NAME=ENV, with the environment variable that holds the value')
+        headers.append((name, variable))
+    check_headers(name for name, _ in headers)
+    return dict(headers)
 
 
 def needs_server(args: argparse.Namespace) -> bool:
@@ -255,16 +363,15 @@ def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
 
 def add_program(group: Group) -> None:
     """What is of the program itself."""
-    group.add_argument('--debug', action='store_true', help='show all that Beam, the engine and the workers say')
+    group.add_argument('--debug', action='store_true', help='show all that Beam and workers say, stack traces included')
     group.add_argument('--version', action='version', version=f'beam_argilla {ba.__version__}')
 
 
 def positive(value: str) -> int:
     """A whole number from 1 on."""
-    number = whole(value)
-    if number < 1:
+    if not value.isascii() or not value.isdigit() or whole(value) < 1:
         raise argparse.ArgumentTypeError(f'{value}: give a whole number, at least 1')
-    return number
+    return whole(value)
 
 
 def whole(value: str) -> int:
@@ -274,15 +381,27 @@ def whole(value: str) -> int:
     return int(value)
 
 
+def ends(value: str) -> tuple[float, float]:
+    """Two numbers with a colon between."""
+    try:
+        low, high = map(float, value.split(':'))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{value}: write two numbers with a colon between, such as 0:10') from None
+    return low, high
+
+
 def text(value: str) -> str:
     """The value, or what the file holds that is named behind an ``@``."""
-    if not value.startswith('@'):
-        return value
+    return content(value[1:]) if value.startswith('@') else value
+
+
+def content(path: str) -> str:
+    """What a file holds."""
     try:
-        return Path(value[1:]).read_text(encoding='utf-8')
+        return Path(path).read_text(encoding='utf-8')
     except (OSError, ValueError) as e:
         why = e.strerror if isinstance(e, OSError) else 'it is not text in UTF-8'
-        raise argparse.ArgumentTypeError(f'the file {value[1:]!r} cannot be read: {why}') from None
+        raise argparse.ArgumentTypeError(f'the file {path!r} cannot be read: {why}') from None
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -294,12 +413,19 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     parser.error = _mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
     args, beam_args = parser.parse_known_args(argv)
+    if args.list_layouts:
+        print(layouts_shown())
+        raise SystemExit(0)
+    args.dry_run = args.dry_run or args.preview is not None
     _check_repeated(parser, argv)
     _check_unknown(parser, beam_args)
     if not args.dataset:
         raise ValueError('--dataset is missing: which dataset shall the records go to?')
+    for name in ('failed', 'retry_failed'):
+        if getattr(args, name) == '':
+            raise ValueError(f'--{name} is empty: name a prefix of files or a folder')
     if not args.input and not args.retry_failed:
-        raise ValueError('--input is missing: which Parquet files?')
+        raise ValueError('--input is missing: which files?')
     check_names(args.dataset, args.workspace, True, args.create_workspace)
     if needs_server(args):
         if not args.api_url:
@@ -313,6 +439,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         )
     headers_of(args)
     columns_of(args)
+    inputs_of(args)
     policies_of(args, task_of(args, {}))
     return args, beam_args
 

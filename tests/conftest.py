@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from beam_argilla.local import LocalServer, serve
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
     import argilla as rg
 
     import beam_argilla as ba
+
+# The same examples each time, so that a test that fails tells of the change at hand. Others on each run:
+# make test TEST_ARGS=--hypothesis-profile=default
+settings.register_profile('the_same', derandomize=True, database=None)
+settings.load_profile('the_same')
 
 # Two workers take the files in this order: the longest first, lest one of them waits for the other at the end.
 LONGEST = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA_PREFIX, TEXT, differ, group_starts, rows
-from beam_argilla.grouping.policies import Policies
+from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT, differ, group_starts, rows, together
+from beam_argilla.grouping.policies import GIVEN, Order, Policies
 
 # A partition that grows beyond this while it is merged is looked through for groups that are too large.
 _MERGE_BYTES = 128 << 20
@@ -26,7 +27,9 @@ class Arranged(NamedTuple):
     counts: dict[str, int]
 
 
-def merge(tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BYTES) -> Iterator[Arranged]:
+def merge(
+    tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BYTES, order: Order = GIVEN
+) -> Iterator[Arranged]:
     """Arranges the groups of a partition that comes in slices, in bounded memory however skewed it is.
 
     What is sure not to get into a record is refused on the way, so a group takes no more than its places.
@@ -52,21 +55,21 @@ def merge(tables: Iterable[pa.Table], policies: Policies, limit: int = _MERGE_BY
         held.append(table)
         size += table.nbytes
         if size > limit and policies.max_generations is not None:
-            kept = _cut(pa.concat_tables(held), policies, too_large)
+            kept = _cut(together(held), policies, order, too_large)
             yield Arranged(kept.table.slice(0, 0), kept.failed, kept.counts)
             held, size = [kept.table], kept.table.nbytes
             limit = max(limit, 2 * size)  # what is left cannot be cut: do not look again before it has doubled
     if held:
-        yield arrange(pa.concat_tables(held), policies)
+        yield arrange(together(held), policies, order)
 
 
-def arrange(table: pa.Table, policies: Policies) -> Arranged:
+def arrange(table: pa.Table, policies: Policies, order: Order = GIVEN) -> Arranged:
     """Orders the rows of whole groups, merges duplicates and applies the policies.
 
     Args:
         table: canonical; all rows of each instruction id, in any order.
     """
-    table, failed, counts = _cut(table, policies, set())
+    table, failed, counts = _cut(table, policies, order, set())
     if not table.num_rows:
         return Arranged(table, failed, counts)
     starts = group_starts(table)
@@ -94,7 +97,7 @@ def arrange(table: pa.Table, policies: Policies) -> Arranged:
     return Arranged(table if keep.all() else table.filter(pa.array(keep[group])), failed, counts)
 
 
-def _cut(table: pa.Table, policies: Policies, too_large: set[str]) -> Arranged:
+def _cut(table: pa.Table, policies: Policies, order: Order, too_large: set[str]) -> Arranged:
     """In order, without duplicates, and without what is over `max_generations`.
 
     Right for a part of the rows as well: more rows can only push a generation further back, never forward.
@@ -104,7 +107,9 @@ def _cut(table: pa.Table, policies: Policies, too_large: set[str]) -> Arranged:
     # Two texts of one instruction are a conflict, to be seen as one, unless either may stand for both.
     key = ('instruction_id', 'model_name', 'generation', *(['instruction'] if policies.on_conflict == 'fail' else []))
     table = _merge_duplicates(_sorted(table), key, failed, counts)
-    if table.column('position').null_count < table.num_rows:
+    if order.name == 'blind':
+        table = _shuffled(table, order.seed)
+    elif table.column('position').null_count < table.num_rows:
         table = _sorted(table, first='position')
     most = policies.max_generations
     if most is None or not table.num_rows:
@@ -153,9 +158,9 @@ _OVERFLOW = (
 _TRUNCATED = 'Cut off: instruction id {id!r} has {size} generations, but a record has places for {limit}.'
 _STILL_MORE = 'Instruction id {id!r} has more generations than a record has places for: here are {size} of them.'
 _DUPLICATE = (
-    'Instruction id {id!r} has the same generation of the same model twice, with different ratings or rationales. This '
-    'one is refused in favour of the one that comes first in order. If they are of two models, name the column that '
-    'says so (model_name).'
+    'Instruction id {id!r} has the same generation of the same model twice, with different ratings, rationales or '
+    'agents. This one is refused in favour of the one that comes first in order. If they are of two models, name the '
+    'column that says so (model_name).'
 )
 
 
@@ -174,10 +179,26 @@ def _sorted(table: pa.Table, first: str | None = None) -> pa.Table:
     return table.take(order)
 
 
+def _shuffled(table: pa.Table, seed: int) -> pa.Table:
+    """Rows by group, and in it by a hash of what they say: the same rows always come in the same order."""
+    names = ('instruction_id', 'model_name', 'generation')
+    columns = (table.column(name).fill_null('').cast(pa.large_binary()).to_pylist() for name in names)
+    hashes = [_hash(seed, *values) for values in zip(*columns, strict=True)]
+    by = pa.table({'group': table.column('instruction_id'), 'hash': pa.array(hashes, pa.uint64())})
+    return table.take(pc.sort_indices(by, sort_keys=[('group', 'ascending'), ('hash', 'ascending')]))
+
+
+def _hash(seed: int, *values: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(b'\0'.join([str(seed).encode(), *values]), digest_size=8).digest(), 'big')
+
+
 def _merge_duplicates(
     table: pa.Table, key: Sequence[str], failed: list[FailedRecord], counts: dict[str, int]
 ) -> pa.Table:
-    """Keeps one of rows that agree in the key; rows with a rating come before those without."""
+    """Keeps one of rows that agree in the key, with the metadata of all; rows with a rating come before those without.
+
+    What a twin says besides that has no place in the one that is kept: then it is refused.
+    """
     if table.num_rows < 2:
         return table
     new: np.ndarray = np.zeros(table.num_rows, bool)
@@ -188,13 +209,36 @@ def _merge_duplicates(
     if new.all():
         return table
     duplicates = np.flatnonzero(~new)
-    kept = table.take(pa.array(np.flatnonzero(new)[np.cumsum(new)[duplicates] - 1]))
+    parents = np.flatnonzero(new)[np.cumsum(new)[duplicates] - 1]
+    kept = table.take(pa.array(parents))
     twins = table.take(pa.array(duplicates))
     says_more: np.ndarray = np.zeros(len(duplicates), bool)
-    for name in ('rating', 'rationale'):
-        says_more |= differ(kept.column(name), twins.column(name)) & twins.column(name).is_valid().to_numpy()
+    is_valid = {name: twins.column(name).is_valid().to_numpy() for name in ('rating', 'rationale', 'agent')}
+    is_valid['agent'] &= is_valid['rating'] | is_valid['rationale']  # of nothing, nobody is the judge
+    for name, valid in is_valid.items():
+        says_more |= differ(kept.column(name), twins.column(name)) & valid
     for row in rows(twins.filter(pa.array(says_more))):
         group = row['instruction_id']
         failed.append(failed_rows([row], 'group', 'DuplicateGeneration', _DUPLICATE.format(id=group), group))
     counts['duplicate_generations'] = int((~says_more).sum())
-    return table.filter(pa.array(new))
+    return _with_metadata_of(table, parents[~says_more], duplicates[~says_more]).filter(pa.array(new))
+
+
+def _with_metadata_of(table: pa.Table, kept: np.ndarray, twins: np.ndarray) -> pa.Table:
+    """The table, the metadata of rows together with those of their twins: where they differ, all values, in order."""
+    for index, name in enumerate(table.column_names):
+        if not name.startswith(METADATA_PREFIX):
+            continue
+        column = table.column(name).combine_chunks()
+        more: dict[int, list[str | None]] = {}
+        pairs = zip(column.take(pa.array(kept)).to_pylist(), column.take(pa.array(twins)).to_pylist(), strict=True)
+        for row, (own, other) in zip(kept.tolist(), pairs, strict=True):
+            known = set(more.get(row, own or ()))
+            if not known.issuperset(other or ()):
+                more[row] = sorted(known.union(other), key=lambda text: (text is None, text))
+        if more:
+            places = np.arange(len(column))
+            places[list(more)] = len(column) + np.arange(len(more))
+            merged = pa.concat_arrays([column, pa.array(list(more.values()), METADATA)]).take(pa.array(places))
+            table = table.set_column(index, table.schema.field(index), merged)
+    return table

@@ -16,9 +16,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped
+from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
-from beam_argilla.grouping.policies import Policies
+from beam_argilla.grouping.policies import Order, Policies
 from beam_argilla.grouping.shuffle import split
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
 from beam_argilla.metrics import NAMESPACE
@@ -42,7 +42,8 @@ class GroupGenerations(Fallible):
     Input: PCollection of canonical tables (of `ReadGenerations` or `FormatGenerations`), bounded or windowed.
     Output: PCollection of canonical tables in which every group is whole, its rows adjacent and in an order that
     depends on the data alone: by `position` if there is one, then (model_name, generation). Exact duplicates of
-    (model_name, generation) are merged; a duplicate that carries another rating or rationale is refused.
+    (model_name, generation) are merged, with the metadata of each; a duplicate that carries another rating, rationale
+    or agent is refused.
 
     What the policies refuse goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
@@ -65,10 +66,15 @@ class GroupGenerations(Fallible):
         spill: False sends rows through the runner's own shuffle, which on this machine holds them in memory. So they go
             as well where there is neither a `spill_location` nor a default for it, and, unless a `spill_location` is
             named, on input that never ends: its files would pile up.
+        order: ``given``: by `position` if there is one, then (model_name, generation); of wide rows, that of their
+            lists. So one model often stands in the same place of every record, and annotators learn to rate the place.
+            ``blind``: by a hash of `seed`, instruction id, model and text, whatever the input says: the same on every
+            run, and another in each record.
+        seed: another one is another blind order.
 
     Raises:
-        ValueError: `num_partitions` is not positive, a `spill_location` with ``spill=False``, or windows and triggers
-            with which a record would be overwritten by a part of itself.
+        ValueError: an unknown `order`, `num_partitions` is not positive, a `spill_location` with ``spill=False``, or
+            windows and triggers with which a record would be overwritten by a part of itself.
         InputError: (while running) `shuffle=False`, but the tables are of long input.
         JobError: (while running) the spill location cannot be written or read.
 
@@ -83,6 +89,8 @@ class GroupGenerations(Fallible):
         spill_location: str | None = None,
         shuffle: bool | None = None,
         spill: bool = True,
+        order: str = 'given',
+        seed: int = 0,
     ):
         super().__init__()
         if num_partitions is not None and num_partitions < 1:
@@ -91,6 +99,8 @@ class GroupGenerations(Fallible):
             raise ValueError(
                 f'spill=False and spill_location={spill_location!r} contradict each other: give one of them'
             )
+        self.order = Order(order, seed)
+        self.order.check()
         self.policies = policies or Policies()
         self.num_partitions = num_partitions
         self.spill_location = spill_location
@@ -104,7 +114,7 @@ class GroupGenerations(Fallible):
         whole = facts.groups_are_whole if self.shuffle is None else not self.shuffle
         self._check_windowing(tables, whole)
         if not whole:
-            merge_them = beam.ParDo(_Merge(self.policies)).with_outputs(Refused.TAG, main='groups')
+            merge_them = beam.ParDo(_Merge(self.policies, self.order)).with_outputs(Refused.TAG, main='groups')
             grouped = self._bring_together(tables, partitions) | 'Merge' >> merge_them
         else:
             ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
@@ -113,11 +123,11 @@ class GroupGenerations(Fallible):
             ) | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
             # A side input is complete before the main input is seen: no group is written of which there is more.
             grouped = tables | 'Arrange' >> beam.ParDo(
-                _Whole(self.policies), beam.pvalue.AsList(repeated)
+                _Whole(self.policies, self.order), beam.pvalue.AsList(repeated)
             ).with_outputs(Refused.TAG, main='groups')
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
-        grouped.groups.input_facts = InputFacts(metadata=facts.metadata)
+        grouped.groups.input_facts = InputFacts(metadata=facts.metadata, scores=facts.scores, chat=facts.chat)
         return grouped.groups
 
     def _check_windowing(self, tables: beam.PCollection, whole: bool) -> None:
@@ -144,7 +154,12 @@ class GroupGenerations(Fallible):
         )
 
     def display_data(self) -> dict[str, Any]:
-        facts = {'num_partitions': self.num_partitions, 'spill_location': self.spill_location, **vars(self.policies)}
+        facts = {
+            'num_partitions': self.num_partitions,
+            'spill_location': self.spill_location,
+            'order': self.order.name,
+            **vars(self.policies),
+        }
         return {name: value for name, value in facts.items() if value is not None}
 
 
@@ -198,7 +213,7 @@ class _Partition(beam.DoFn):
     def _write(self, buffers: dict[Any, dict[int, list[pa.Table]]], timestamps: dict[Any, Any]) -> list[WindowedValue]:
         out = []
         for window, buffer in buffers.items():
-            slices = ((partition, pa.concat_tables(parts)) for partition, parts in buffer.items())
+            slices = ((partition, together(parts)) for partition, parts in buffer.items())
             if self._place is None:
                 elements: Iterator[Any] = ((partition, to_ipc(table)) for partition, table in slices)
             else:
@@ -236,12 +251,13 @@ def _slice(address: Any) -> pa.Table:
 class _Merge(beam.DoFn):
     """(partition, slices) → a table of whole groups."""
 
-    def __init__(self, policies: Policies):
+    def __init__(self, policies: Policies, order: Order):
         self._policies = policies
+        self._order = order
 
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[Any]:
         _, addresses = element
-        for output in merge(map(_slice, addresses), self._policies):
+        for output in merge(map(_slice, addresses), self._policies, order=self._order):
             yield from _emit(output)
 
 
@@ -254,8 +270,9 @@ _REPEATED = (
 class _Whole(beam.DoFn):
     """A table whose groups are whole already → the same in order, held to the policies."""
 
-    def __init__(self, policies: Policies):
+    def __init__(self, policies: Policies, order: Order):
         self._policies = policies
+        self._order = order
 
     def process(self, table: pa.Table, repeated: Sequence[str]) -> Iterator[Any]:
         if not is_grouped(_canonical(table)):
@@ -272,14 +289,12 @@ class _Whole(beam.DoFn):
                         refuse, failures_of(table.filter(pc.equal(ids, name)), 'RepeatedId', _REPEATED, False)
                     )
                 table = table.filter(pc.invert(again))
-        yield from _emit(arrange(table, self._policies))
+        yield from _emit(arrange(table, self._policies, self._order))
 
 
 def _ids_of(table: pa.Table) -> list[str]:
-    """The ids of a table whose groups are whole, one for each row that the group was."""
-    if pc.any(pc.is_valid(table.column('position'))).as_py():  # wide: each row's items count from 0
-        return table.filter(pc.equal(table.column('position'), 0)).column('instruction_id').to_pylist()
-    return table.column('instruction_id').take(pa.array(group_starts(table))).to_pylist()
+    """The ids of a table whose groups are whole; those that several rows had, more than once."""
+    return [*pc.unique(table.column('instruction_id')).to_pylist(), *repeated_ids(table)]
 
 
 def _as_table(ids: Sequence[str]) -> pa.Table:
@@ -294,8 +309,7 @@ class _Repeated(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[str]:
         _, addresses = element
-        counts = pc.value_counts(pa.concat_tables(map(_slice, addresses)).column('instruction_id').combine_chunks())
-        repeated = counts.filter(pc.greater(counts.field('counts'), 1)).field('values').to_pylist()
+        repeated = repeated_values(pa.concat_tables(map(_slice, addresses)).column('instruction_id').combine_chunks())
         if repeated and self._promised:
             raise BrokenPromiseError(
                 f'The input is not clustered: the rows of {len(repeated)} or more instruction ids, such as '

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Order(NamedTuple):
+    """The order of a group's generations: see `GroupGenerations`."""
+
+    name: str = 'given'
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError if there is no such order."""
+        if self.name not in ('given', 'blind'):
+            raise ValueError(f"order={self.name!r}: use 'given' or 'blind'")
+
+
+GIVEN = Order()
 
 
 @dataclass(frozen=True)

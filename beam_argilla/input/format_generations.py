@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -13,12 +14,11 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import InputError
-from beam_argilla.generations import InputFacts
+from beam_argilla.input.canonical import canonical_tables, facts_of
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.layouts import check_columns, columns_to_read
-from beam_argilla.input.parquet import pieces
+from beam_argilla.input.kind import pieces
+from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
-from beam_argilla.input.tables import to_canonical
 from beam_argilla.refusing import Fallible, Refused, refuse
 
 
@@ -56,7 +56,7 @@ class FormatGenerations(Fallible):
         formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
-        formatted.tables.input_facts = InputFacts(metadata=tuple(self.columns.metadata))
+        formatted.tables.input_facts = facts_of(self.columns)
         return formatted.tables
 
     def display_data(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class _Format(beam.DoFn):
 
     def __init__(self, columns: Columns):
         self._columns = columns
-        self._needed = frozenset(columns_to_read(columns))
+        self._needed = partial(columns_to_read, columns)
 
     def start_bundle(self) -> None:
         self._rows: dict[Any, list[Any]] = {}
@@ -103,10 +103,9 @@ class _Format(beam.DoFn):
         table = as_table(element, self._needed)
         if isinstance(table, pa.Table):
             for piece in pieces(table):
-                formatted = to_canonical(piece, self._columns)
-                yield from map(refuse, formatted.failed)
-                if formatted.table.num_rows:
-                    yield formatted.table
+                tables, failed = canonical_tables(piece, self._columns)
+                yield from map(refuse, failed)
+                yield from tables
             return
         if table is not None:
             check_columns(list(table[0]), self._columns)

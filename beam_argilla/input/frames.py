@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
 
 from beam_argilla.errors import InputError
-from beam_argilla.input.layouts import check_once
+from beam_argilla.input.roles import Wanted, check_once
 
 _TEXTS = (pa.types.is_string, pa.types.is_large_string)
 
 
-def as_table(element: Any, needed: Collection[str] | None = None) -> pa.Table | list[dict[str, Any]] | None:
+def as_table(element: Any, needed: Wanted | None = None) -> pa.Table | list[dict[str, Any]] | None:
     """The table that an element is, or its rows, where a column has several types; None if it is no table.
 
     A cell means what it means alone: what Arrow would make of it for what stands beside it (numbers floats, dicts
@@ -22,7 +22,8 @@ def as_table(element: Any, needed: Collection[str] | None = None) -> pa.Table | 
     Args:
         element: anything. Known are `pa.Table`, `pa.RecordBatch`, `datasets.Dataset`, the data frames of pandas and
             Polars, and all else that speaks Arrow's stream protocol, as DuckDB's do.
-        needed: the columns that will be looked at; of a data frame, a table has no values in others. None: all.
+        needed: names → those of the columns that will be looked at; of a data frame, a table has no values in others.
+            None: all.
 
     Raises:
         InputError: it is several tables, one that never ends, or one that has no form in Arrow.
@@ -63,13 +64,14 @@ def _pandas_columns(frame: Any) -> list[tuple[str, Any]]:
     return columns + [(str(name), frame.index.get_level_values(i).to_series()) for i, name in levels]
 
 
-def _of_columns(columns: Sequence[tuple[str, Any]], needed: Collection[str] | None) -> pa.Table | list[dict[str, Any]]:
+def _of_columns(columns: Sequence[tuple[str, Any]], wanted: Wanted | None) -> pa.Table | list[dict[str, Any]]:
     """Of the Series of pandas or Polars."""
     names = [name for name, _ in columns]
-    arrays = [_arrow(s) if needed is None or name in needed else pa.nulls(len(s)) for name, s in columns]
+    needed = names if wanted is None else wanted(names)
+    arrays = [_arrow(s) if name in needed else pa.nulls(len(s)) for name, s in columns]
     if not any(array is None for array in arrays):
         return pa.Table.from_arrays(arrays, names)
-    check_once(names, names if needed is None else needed)
+    check_once(names, needed)
     cells = [_objects(s) if array is None else _scalars(array) for array, (_, s) in zip(arrays, columns, strict=True)]
     return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 

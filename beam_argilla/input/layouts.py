@@ -1,176 +1,517 @@
-"""The layouts people have: which column plays which role, and what type it may have.
+"""The layouts that people have: a declaration each, and which of them a schema is of.
 
-Long input (a row is a generation) and wide input (a row is an instruction with lists) are told apart by the type of
-the generation column.
+To add one is to add a `Layout`, and a sample of its rows to the tests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyarrow as pa
 
-from beam_argilla.columns import Columns
+from beam_argilla.columns import Columns, Literal
 from beam_argilla.errors import InputError
-from beam_argilla.input.plain import is_list, plain_type
+from beam_argilla.input import chat
+from beam_argilla.input.plain import plain_type
+from beam_argilla.input.roles import missing_columns, numbered, type_at
+from beam_argilla.scale import Scale
 
-# Names used where none is given: (long input, wide input), as distilabel names them. Wide input may use the former as
-# well, where it has lists under them; in it, a column `model_name` of texts is the judge, not the author.
-USUAL = {
-    'generation': ('generation', 'generations'),
-    'model_name': ('model_name', 'generation_models'),
-    'rating': ('rating', 'ratings'),
-    'rationale': ('rationale', 'rationales'),
-}
-# What a wide row may hold a list of, one item per generation.
-PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
-_OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
+AUTO = 'auto'
 
 
-def columns_to_read(columns: Columns) -> list[str]:
-    """All columns that either layout could need: what to ask a reader for."""
-    names = [columns.instruction, columns.instruction_id, columns.agent, columns.position]
-    names += [getattr(columns, role) or usual for role, both in USUAL.items() for usual in both]
-    return list(dict.fromkeys([*filter(None, names), *columns.metadata]))
+@dataclass(frozen=True)
+class Layout:
+    """One way in which generations are written down.
 
-
-def generation_names(columns: Columns) -> tuple[str, ...]:
-    return (columns.generation,) if columns.generation is not None else USUAL['generation']
-
-
-def column_type(schema: pa.Schema, name: str) -> pa.DataType:
-    """The type of the (first) column of that name; Arrow's own look-up finds none where there are several."""
-    return schema.field(schema.names.index(name)).type
-
-
-def is_wide(schema: pa.Schema, names: Mapping[str, str]) -> bool:
-    """Whether a row of this schema is an instruction with all of its generations.
-
-    Args:
-        names: role → name of the column.
+    Attributes:
+        name: what it is called, as in ``--layout NAME``.
+        source: whose data look so.
+        columns: what its columns mean. Those that are not there are left out, but for the texts.
+        needs: column or path → kinds of it that a schema must have to be of this layout: ``text``, ``number``,
+            ``truth``, ``time``, ``struct``, ``conversation``, or lists of them, ``texts``, ``numbers``, …;
+            alternatives with ``|``.
+        lacks: columns that data of this layout do not have.
+        metadata: columns that are kept as metadata besides, as terms.
+        repeated: several rows may be of one instruction, so that even wide rows have to be grouped.
+        prompts: what the file with the prompts calls its instruction and its key, where they are in another file
+            (`ReadGenerations.prompts`).
+        example: one row.
     """
-    return names['generation'] in schema.names and is_list(column_type(schema, names['generation']))
+
+    name: str
+    source: str
+    columns: Columns
+    needs: Mapping[str, str]
+    lacks: Sequence[str] = ()
+    metadata: Sequence[str] = ()
+    repeated: bool = False
+    prompts: Prompts | None = None
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
-def resolve(schema: pa.Schema, columns: Columns) -> dict[str, str]:
-    """Role → name of the column that plays it, of those that are there and wanted.
+@dataclass(frozen=True)
+class Prompts:
+    """Where prompts that are in another file, or in other rows, are found.
+
+    Attributes:
+        key: the column of the generations that says which prompt theirs is.
+        prompts_key: the column of the prompts that it is found in.
+        instruction: the column or path of the prompt.
+    """
+
+    key: str
+    prompts_key: str
+    instruction: str
+
+
+_TEXT, _CHAT = 'text', 'conversation'
+_EITHER = 'text|conversation'
+_PROMPTS = ('prompt', 'instruction', 'question', 'query', 'input', 'context', 'history', 'system', 'conversations')
+# Which of two answers is the better one, as each of them sees it.
+_WINNER = (
+    Scale({'model_a': 1, 'tie': 0.5, 'tie (bothbad)': 0.5, 'both_bad': 0.5, 'model_b': 0}),
+    Scale({'model_a': 0, 'tie': 0.5, 'tie (bothbad)': 0.5, 'both_bad': 0.5, 'model_b': 1}),
+)
+_PAIR = Columns('prompt', ['chosen', 'rejected'])
+_IMPLICIT_PAIR = Columns('chosen', ['chosen', 'rejected'])
+
+# What the examples say.
+_Q, _A, _B = 'Say hello.', 'Hello!', 'Go away.'
+
+
+def _said(answer: str) -> list[dict[str, str]]:
+    return [{'role': 'user', 'content': _Q}, {'role': 'assistant', 'content': answer}]
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            'distilabel',
+            'distilabel: TextGeneration and other tasks that write a generation per row',
+            Columns(),
+            {'instruction': _TEXT, 'generation': 'text|texts|conversation'},
+            example={'instruction': _Q, 'generation': _A, 'model_name': 'm1', 'rating': 5},
+        ),
+        Layout(
+            'distilabel_wide',
+            'distilabel: UltraFeedback and GroupColumns',
+            Columns(),
+            {'instruction': _TEXT, 'generations': 'texts|conversations'},
+            example={'instruction': _Q, 'generations': [_A, _B], 'generation_models': ['m1', 'm2'], 'ratings': [5, 1]},
+        ),
+        Layout(
+            'ultrafeedback',
+            'openbmb/UltraFeedback: the mean of the four aspects (the overall score has known errors)',
+            Columns(
+                generation='completions[].response',
+                model_name='completions[].model',
+                rating='completions[].fine-grained_score',
+                rationale='completions[].critique',
+                agent=Literal('gpt-4'),
+                scale=Scale((1, 5)),
+            ),
+            {'instruction': _TEXT, 'completions[].response': 'texts', 'completions[].model': 'texts'},
+            example={'instruction': _Q, 'completions': [{'model': 'm1', 'response': _A, 'fine-grained_score': 4.5}]},
+        ),
+        Layout(
+            'ultrafeedback_binarized',
+            'HuggingFaceH4/ultrafeedback_binarized',
+            Columns(
+                'prompt',
+                ['chosen', 'rejected'],
+                instruction_id='prompt_id',
+                rating=['score_chosen', 'score_rejected'],
+                agent=Literal('gpt-4'),
+                scale=Scale((1, 10)),
+            ),
+            {
+                'prompt': _EITHER,
+                'chosen': _EITHER,
+                'rejected': _EITHER,
+                'score_chosen': 'number',
+                'score_rejected': 'number',
+            },
+            example={
+                'prompt': _Q,
+                'prompt_id': 'p1',
+                'chosen': _said(_A),
+                'rejected': _said(_B),
+                'score_chosen': 8.5,
+                'score_rejected': 1.0,
+            },
+        ),
+        Layout(
+            'dpo_mix',
+            'argilla/dpo-mix-7k and other pairs with ratings',
+            Columns(
+                'chosen',
+                ['chosen', 'rejected'],
+                rating=['chosen_rating', 'rejected_rating'],
+                scale=Scale((1, 5)),
+            ),
+            {'chosen': _CHAT, 'rejected': _CHAT, 'chosen_rating': 'number', 'rejected_rating': 'number'},
+            _PROMPTS,
+            example={'chosen': _said(_A), 'rejected': _said(_B), 'chosen_rating': 5.0, 'rejected_rating': 1.0},
+        ),
+        Layout(
+            'hh_rlhf',
+            'Anthropic/hh-rlhf: dialogues as text',
+            _IMPLICIT_PAIR,
+            {'chosen': _TEXT, 'rejected': _TEXT},
+            _PROMPTS,
+            example={
+                'chosen': f'\n\nHuman: {_Q}\n\nAssistant: {_A}',
+                'rejected': f'\n\nHuman: {_Q}\n\nAssistant: {_B}',
+            },
+        ),
+        Layout(
+            'shp',
+            'stanfordnlp/SHP: pairs of comments on a post (votes are no ratings, and are left out)',
+            Columns('history', ['human_ref_A', 'human_ref_B'], instruction_id='post_id'),
+            {'history': _TEXT, 'human_ref_A': _TEXT, 'human_ref_B': _TEXT},
+            repeated=True,
+            example={'post_id': 'p1', 'history': _Q, 'human_ref_A': _A, 'human_ref_B': _B, 'score_A': 20, 'labels': 1},
+        ),
+        Layout(
+            'helpsteer2',
+            'nvidia/HelpSteer2 and HelpSteer: the helpfulness, from 0 to 4',
+            Columns('prompt', 'response', rating='helpfulness', scale=Scale((0, 4))),
+            {'prompt': _TEXT, 'response': _TEXT, 'helpfulness': 'number', 'correctness': 'number'},
+            metadata=('correctness', 'coherence', 'complexity', 'verbosity'),
+            example={
+                'prompt': _Q,
+                'response': _A,
+                'helpfulness': 4,
+                'correctness': 4,
+                'coherence': 4,
+                'complexity': 0,
+                'verbosity': 1,
+            },
+        ),
+        Layout(
+            'helpsteer3',
+            'nvidia/HelpSteer3: from -3 (the first is much better) to 3',
+            Columns(
+                'context',
+                ['response1', 'response2'],
+                rating=['overall_preference', 'overall_preference'],
+                scale=(Scale((3, -3)), Scale((-3, 3))),
+            ),
+            {'context': _EITHER, 'response1': _TEXT, 'response2': _TEXT, 'overall_preference': 'number'},
+            example={'context': _said(_A)[:1], 'response1': _A, 'response2': _B, 'overall_preference': -3},
+        ),
+        Layout(
+            'rewardbench',
+            'allenai/reward-bench',
+            Columns(
+                'prompt',
+                ['chosen', 'rejected'],
+                instruction_id='id',
+                model_name=['chosen_model', 'rejected_model'],
+            ),
+            {'prompt': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT, 'chosen_model': _TEXT, 'rejected_model': _TEXT},
+            example={
+                'id': 7,
+                'prompt': _Q,
+                'chosen': _A,
+                'chosen_model': 'm1',
+                'rejected': _B,
+                'rejected_model': 'm2',
+            },
+        ),
+        Layout(
+            'rm_bench',
+            'THU-KEG/RM-Bench: several chosen and several rejected answers',
+            Columns('prompt', ['chosen', 'rejected'], instruction_id='id'),
+            {'prompt': _TEXT, 'chosen': 'texts', 'rejected': 'texts'},
+            example={'id': 'p1', 'prompt': _Q, 'chosen': [_A, 'Hi!'], 'rejected': [_B, 'No.']},
+        ),
+        Layout(
+            'arena',
+            'lmsys/chatbot_arena_conversations and mt_bench_human_judgments',
+            Columns(
+                'conversation_a',
+                ['conversation_a', 'conversation_b'],
+                model_name=['model_a', 'model_b'],
+                rating=['winner', 'winner'],
+                agent='judge',
+                scale=_WINNER,
+            ),
+            {'conversation_a': _CHAT, 'conversation_b': _CHAT, 'model_a': _TEXT, 'model_b': _TEXT},
+            repeated=True,
+            example={
+                'model_a': 'm1',
+                'model_b': 'm2',
+                'winner': 'model_a',
+                'conversation_a': _said(_A),
+                'conversation_b': _said(_B),
+            },
+        ),
+        Layout(
+            'mt_bench_answers',
+            'FastChat: model_answer/*.jsonl, the first turn; the questions are in question.jsonl (--prompts)',
+            Columns(generation='choices[0].turns[0]', model_name='model_id', instruction_id='question_id'),
+            {'question_id': 'text|number', 'model_id': _TEXT, 'choices[].turns': 'texts|lists'},
+            prompts=Prompts('question_id', 'question_id', 'turns[0]'),
+            example={'question_id': 81, 'model_id': 'm1', 'choices': [{'index': 0, 'turns': [_A, 'Bye!']}]},
+        ),
+        Layout(
+            'alpaca_eval',
+            'AlpacaEval: model_outputs.json',
+            Columns(generation='output', model_name='generator'),
+            {'instruction': _TEXT, 'output': _TEXT, 'generator': _TEXT},
+            example={'instruction': _Q, 'output': _A, 'generator': 'm1'},
+        ),
+        Layout(
+            'alpaca_eval_annotations',
+            'AlpacaEval: annotations.json, from 1 (the first is better) to 2',
+            Columns(
+                generation=['output_1', 'output_2'],
+                model_name=['generator_1', 'generator_2'],
+                rating=['preference', 'preference'],
+                agent='annotator',
+                scale=(Scale((2, 1)), Scale((1, 2))),
+            ),
+            {'instruction': _TEXT, 'output_1': _TEXT, 'output_2': _TEXT},
+            repeated=True,
+            example={
+                'instruction': _Q,
+                'output_1': _A,
+                'generator_1': 'm1',
+                'output_2': _B,
+                'generator_2': 'm2',
+                'preference': 1.0,
+            },
+        ),
+        Layout(
+            'nectar',
+            'berkeley-nest/Nectar: ranks from 1 (the best) to 7',
+            Columns(
+                'prompt',
+                'answers[].answer',
+                model_name='answers[].model',
+                rating='answers[].rank',
+                agent=Literal('gpt-4'),
+                scale=Scale((7, 1)),
+                spoken=True,
+            ),
+            {'prompt': _TEXT, 'answers[].answer': 'texts', 'answers[].rank': 'numbers'},
+            example={
+                'prompt': f'\n\nHuman: {_Q}\n\nAssistant: ',
+                'answers': [{'answer': _A, 'model': 'm1', 'rank': 1.0}, {'answer': _B, 'model': 'm2', 'rank': 7.0}],
+            },
+        ),
+        Layout(
+            'sharegpt',
+            'ShareGPT and LLaMA-Factory',
+            Columns('conversations', 'conversations'),
+            {'conversations': _CHAT},
+            ('chosen', 'rejected', 'generation', 'generations'),
+            example={'conversations': [{'from': 'human', 'value': _Q}, {'from': 'gpt', 'value': _A}]},
+        ),
+        Layout(
+            'conversation',
+            'lmsys/lmsys-chat-1m, allenai/WildChat',
+            Columns('conversation', 'conversation', model_name='model'),
+            {'conversation': _CHAT},
+            ('chosen', 'rejected', 'generation', 'generations'),
+            example={'model': 'm1', 'conversation': _said(_A)},
+        ),
+        Layout(
+            'messages',
+            "OpenAI's fine-tuning and TRL's language modeling format",
+            Columns('messages', 'messages'),
+            {'messages': _CHAT},
+            ('chosen', 'rejected', 'completion', 'prompt', 'instruction', 'generation', 'generations', 'label'),
+            example={'messages': _said(_A)},
+        ),
+        Layout(
+            'alpaca',
+            'Alpaca: tatsu-lab/alpaca, yahma/alpaca-cleaned',
+            Columns(['instruction', 'input'], 'output'),
+            {'instruction': _TEXT, 'input': _TEXT, 'output': _TEXT},
+            ('generator', 'chosen', 'rejected', 'generation', 'generations'),
+            example={'instruction': _Q, 'input': '', 'output': _A},
+        ),
+        Layout(
+            'llamafactory_preference',
+            'LLaMA-Factory: preference data in ShareGPT form',
+            Columns('conversations', ['chosen', 'rejected']),
+            {'conversations': _CHAT, 'chosen': _CHAT, 'rejected': _CHAT},
+            example={
+                'conversations': [{'from': 'human', 'value': _Q}],
+                'chosen': {'from': 'gpt', 'value': _A},
+                'rejected': {'from': 'gpt', 'value': _B},
+            },
+        ),
+        Layout(
+            'llamafactory_alpaca_preference',
+            'LLaMA-Factory: preference data in Alpaca form',
+            Columns(['instruction', 'input'], ['chosen', 'rejected']),
+            {'instruction': _TEXT, 'input': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
+            example={'instruction': _Q, 'input': '', 'chosen': _A, 'rejected': _B},
+        ),
+        Layout(
+            'trl',
+            "TRL's preference format with explicit prompts: texts or messages",
+            _PAIR,
+            {'prompt': _EITHER, 'chosen': _EITHER, 'rejected': _EITHER},
+            example={'prompt': _Q, 'chosen': _A, 'rejected': _B},
+        ),
+        Layout(
+            'trl_implicit',
+            "TRL's preference format with implicit prompts: messages (or, as hh_rlhf, texts)",
+            _IMPLICIT_PAIR,
+            {'chosen': _CHAT, 'rejected': _CHAT},
+            _PROMPTS,
+            example={'chosen': _said(_A), 'rejected': _said(_B)},
+        ),
+        Layout(
+            'kto',
+            "TRL's unpaired preference format (KTO)",
+            Columns('prompt', 'completion', rating='label', scale=Scale({'false': 0, 'true': 1})),
+            {'prompt': _EITHER, 'completion': _EITHER, 'label': 'truth'},
+            example={'prompt': _Q, 'completion': _A, 'label': True},
+        ),
+        Layout(
+            'prompt_completion',
+            "TRL's prompt-completion format",
+            Columns('prompt', 'completion'),
+            {'prompt': _EITHER, 'completion': _EITHER},
+            example={'prompt': _Q, 'completion': _A},
+        ),
+        Layout(
+            'orca_dpo',
+            'Intel/orca_dpo_pairs',
+            Columns(['system', 'question'], ['chosen', 'rejected']),
+            {'system': _TEXT, 'question': _TEXT, 'chosen': _TEXT, 'rejected': _TEXT},
+            example={'system': '', 'question': _Q, 'chosen': _A, 'rejected': _B},
+        ),
+        Layout(
+            'vllm',
+            'vLLM: the request outputs of LLM.generate, as dicts',
+            Columns('prompt', 'outputs[].text'),
+            {'prompt': _TEXT, 'outputs[].text': 'texts'},
+            example={'request_id': '1', 'prompt': _Q, 'outputs': [{'index': 0, 'text': _A}, {'index': 1, 'text': _B}]},
+        ),
+        Layout(
+            'openai_batch',
+            "OpenAI's batch output; the prompts are in its input file (--prompts)",
+            Columns(
+                generation='response.body.choices[].message.content',
+                model_name='response.body.model',
+                instruction_id='custom_id',
+            ),
+            {'custom_id': _TEXT, 'response.body.choices[].message': 'conversation|structs'},
+            prompts=Prompts('custom_id', 'custom_id', 'body.messages'),
+            example={
+                'custom_id': 'p1',
+                'response': {'body': {'model': 'm1', 'choices': [{'message': {'role': 'assistant', 'content': _A}}]}},
+            },
+        ),
+        Layout(
+            'argilla_export',
+            'Argilla: records of a preference dataset, as to_datasets() of its SDK writes them',
+            Columns(
+                generation='generations-{i}',
+                instruction_id='id',
+                model_name='generations-{i}-model',
+                rating='generations-{i}-rating.suggestion',
+                rationale='generations-{i}-rationale.suggestion',
+                agent='generations-{i}-rating.suggestion.agent',
+            ),
+            {'instruction': _TEXT, 'generations-{i}': _TEXT},
+            example={'id': 'p1', 'instruction': _Q, 'generations-0': _A, 'generations-0-rating.suggestion': 5},
+        ),
+        Layout(
+            'label_studio',
+            "Label Studio's JSON export of pairwise comparisons",
+            Columns(
+                'data.prompt',
+                ['data.answer1', 'data.answer2'],
+                rating=['annotations[0].result[0].value.selected', 'annotations[0].result[0].value.selected'],
+                scale=(Scale({'left': 1, 'right': 0}), Scale({'left': 0, 'right': 1})),
+            ),
+            {'data.prompt': _TEXT, 'data.answer1': _TEXT, 'data.answer2': _TEXT},
+            example={
+                'data': {'prompt': _Q, 'answer1': _A, 'answer2': _B},
+                'annotations': [{'result': [{'type': 'pairwise', 'value': {'selected': 'left'}}]}],
+            },
+        ),
+    )
+}
+
+
+def layout_of(name: str) -> Layout:
+    """The layout of a name.
 
     Raises:
-        InputError: a column that must be there is not, or is there twice.
+        ValueError: there is none.
     """
-    available = schema.names
-    check_columns(available, columns)
-    generation = next(name for name in generation_names(columns) if name in available)
-    names = {'instruction': columns.instruction, 'generation': generation}
-    wide = is_wide(schema, names)
-    for role in _OPTIONAL:
-        named = getattr(columns, role)
-        name = named if named is not None else _usual(schema, role, wide)
-        if name is not None:
-            names[role] = name
-    check_once(available, (*names.values(), *columns.metadata))
-    return names
+    if name not in LAYOUTS:
+        raise ValueError(f'layout={name!r}: use {AUTO!r} or one of {", ".join(map(repr, LAYOUTS))}')
+    return LAYOUTS[name]
 
 
-def check_once(available: Sequence[str], needed: Iterable[str]) -> None:
-    """Raises InputError if a column that is needed is there twice."""
-    twice = next((name for name in needed if available.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f'The input has {available.count(twice)} columns called {twice!r}: give each its own name.')
+def columns_for(schemas: Sequence[pa.Schema], columns: Columns, layout: str) -> tuple[Columns, Layout | None]:
+    """What columns mean in files of these schemas, and of which layout they are, if that counts.
 
+    Args:
+        columns: what is named goes before what the layout says.
+        layout: the name of one; or ``auto``: the one that fits, if nothing is named and the usual names are not there.
 
-def _usual(schema: pa.Schema, role: str, wide: bool) -> str | None:
-    if role not in USUAL:
-        return None
-    of_long, of_wide = USUAL[role]
-    if not wide:
-        return of_long if of_long in schema.names else None
-    if of_wide in schema.names:
-        return of_wide
-    return of_long if of_long in schema.names and is_list(column_type(schema, of_long)) else None
-
-
-def check_columns(available: Sequence[str], columns: Columns) -> None:
-    """Raises InputError if a column that must be there is not."""
-    missing = _missing_columns(available, columns)
-    if missing:
-        raise InputError(no_such_columns(missing, available))
-
-
-def _missing_columns(available: Collection[str], columns: Columns) -> list[tuple[str, str]]:
-    """(role, name) of each column that must be there and is not: those that were named, and those of the texts."""
-    generation = generation_names(columns)
-    needed = [('instruction', columns.instruction)]
-    needed += [('generation', generation[0])] if not set(generation).intersection(available) else []
-    needed += [(role, name) for role in _OPTIONAL if (name := getattr(columns, role)) is not None]
-    needed += [('metadata', name) for name in columns.metadata]
-    return [(role, name) for role, name in needed if name not in available]
-
-
-def no_such_columns(missing: Sequence[tuple[str, str]], available: Sequence[str], where: str = 'input') -> str:
-    """What is said of columns that are not there, given as (role, name)."""
-    lacking = ' and '.join(f'{name!r} for the {role}' for role, name in missing)
-    python = ', '.join(f'{role}=...' for role, _ in missing)
-    options = ', '.join(dict.fromkeys(f'--{role}_column' for role, _ in missing))
-    return (
-        f'The {where} has no column {lacking}. Its columns are: {", ".join(map(repr, available)) or "none"}. '
-        f'Name the right {"one" if len(missing) == 1 else "ones"} with Columns({python}) or {options}.'
-    )
-
-
-def misfit(schema: pa.Schema, names: Mapping[str, str], role: str) -> str | None:
-    """What is wrong with the type of the column that plays a role; None if its values can mean what they should.
-
-    A column without values has its type by accident, so whoever finds a misfit looks whether there are any.
+    Raises:
+        InputError: several fit.
     """
-    kind = column_type(schema, names[role])
-    wide = is_wide(schema, names)
-    may_list = wide and role in PER_GENERATION
-    must_list = wide and role in ('generation', 'rating', 'rationale')
-    listed = is_list(kind)
-    if wide and role == 'position':  # theirs is that of their lists
-        return None
-    if (not listed or may_list) and (listed or not must_list) and can_mean(role, _item_type(kind)):
-        return None
-    if pa.types.is_null(kind):
-        return None
-    return f'Column {names[role]!r} is {kind}; the {role} must be {"a list of " if must_list else ""}{EXPECTED[role]}.'
+    if layout != AUTO:
+        return _columns_of(layout_of(layout), columns)
+    usual = all(not missing_columns(schema.names, columns) for schema in schemas)
+    if usual or not columns.names_nothing():
+        return columns, None
+    fit = [layout for layout in fitting(schemas[0]) if all(layout in fitting(schema) for schema in schemas[1:])]
+    if len(fit) > 1:
+        names = ' or '.join(repr(layout.name) for layout in fit)
+        raise InputError(f'The input may be of layout {names}: say which (layout=..., --layout).')
+    return _columns_of(fit[0], columns) if fit else (columns, None)
 
 
-def _item_type(kind: pa.DataType) -> pa.DataType:
-    """Of a list, the type of its items; else the type itself; both plain."""
-    kind = plain_type(kind)
-    return kind.value_type if pa.types.is_large_list(kind) else kind
+def _columns_of(layout: Layout, columns: Columns) -> tuple[Columns, Layout]:
+    return replace(columns.over(layout.columns), lenient=True), layout
 
 
-def can_mean(role: str, kind: pa.DataType) -> bool:
-    """Whether values of this plain type can be what the role needs."""
-    return pa.types.is_null(kind) or any(fits(kind) for fits in _FITTING[role])
+def fitting(schema: pa.Schema) -> list[Layout]:
+    """The layouts that a schema may be of; of two of which one asks for more, that one alone."""
+    fit = [layout for layout in LAYOUTS.values() if _fits(layout, schema)]
+    return [one for one in fit if not any(one.needs.keys() < other.needs.keys() for other in fit)]
 
 
-_TEXT = (pa.types.is_large_string, pa.types.is_large_binary)
-_NUMBER = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-_NAME = (*_TEXT, *_NUMBER, pa.types.is_date, pa.types.is_timestamp, pa.types.is_struct, pa.types.is_map)
-_FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
-    'instruction': _TEXT,
-    'generation': _TEXT,
-    'rationale': _TEXT,
-    'rating': (*_TEXT, *_NUMBER),
-    'position': _NUMBER,
-    'instruction_id': _NAME,
-    'model_name': _NAME,
-    'agent': _NAME,
-}
+def _fits(layout: Layout, schema: pa.Schema) -> bool:
+    if any(name in schema.names for name in layout.lacks):
+        return False
+    return all(_kind(schema, path) in kinds.split('|') for path, kinds in layout.needs.items())
 
-_MAKE_TEXT = (
-    'text: make it text first (numbers with str(value), astype(str) in pandas or cast(pl.String) in Polars; of chat '
-    'messages, take the content of the one that is meant)'
-)
-EXPECTED = {  # for messages
-    **dict.fromkeys(('instruction', 'generation', 'rationale'), _MAKE_TEXT),
-    'rating': 'a number or text',
-    'position': 'integer',
-    'instruction_id': 'text, a whole number, a UUID or a date',
-    'model_name': 'text or a number',
-    'agent': 'text or a number',
-}
+
+def _kind(schema: pa.Schema, source: str) -> str | None:
+    """What there is at the end of a path; None if there is none."""
+    end = type_at(schema, next(iter(numbered(source, schema.names).values()), source))
+    return None if end is None else _kind_of(end)
+
+
+def _kind_of(kind: pa.DataType) -> str:
+    types = pa.types
+    if chat.is_chat_type(kind):
+        return _CHAT
+    if types.is_large_list(kind):
+        return f'{_kind_of(plain_type(kind.value_type))}s'
+    if types.is_large_string(kind) or types.is_large_binary(kind):
+        return _TEXT
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+        return 'number'
+    if types.is_boolean(kind):
+        return 'truth'
+    if types.is_temporal(kind):
+        return 'time'
+    return 'null' if types.is_null(kind) else 'struct'

@@ -35,6 +35,13 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_large_list(plain_type(kind))
 
 
+def holds_structs(kind: pa.DataType) -> bool:
+    """Whether cells of this type have fields, or items that have some."""
+    if is_list(kind):
+        return holds_structs(plain_type(kind).value_type)
+    return pa.types.is_struct(kind) or pa.types.is_map(kind)
+
+
 def list_lengths(lists: pa.Array) -> np.ndarray:
     """Items in each list; 0 for null."""
     return pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)

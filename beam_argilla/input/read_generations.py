@@ -1,14 +1,15 @@
-"""`ReadGenerations`: Parquet files → canonical tables."""
+"""`ReadGenerations`: files → canonical tables."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
@@ -16,20 +17,24 @@ from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
-from beam_argilla.generations import GROUPED, InputFacts, group_starts, is_grouped, rows, run_starts
-from beam_argilla.input import parquet
-from beam_argilla.input.layouts import columns_to_read
+from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
+from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.kind import Part, pieces
+from beam_argilla.input.kinds import check_format, kind_of
+from beam_argilla.input.layouts import AUTO, columns_for, layout_of
 from beam_argilla.input.matching import matching_files, patterns_of
-from beam_argilla.input.parquet import RowGroups, batches, parquet_file, pieces
+from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
-from beam_argilla.input.tables import Origin, instruction_ids, to_canonical
+from beam_argilla.input.sources import read
+from beam_argilla.input.tables import Origin
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
+from beam_argilla.scale import Scale
 
 
 class ReadGenerations(Fallible):
-    """Reads Parquet files on any Beam file system, long or wide; see `Columns`.
+    """Reads files on any Beam file system, long or wide; see `Columns`: Parquet, JSON (Lines), CSV, TSV, Arrow IPC.
 
     Output: PCollection of canonical tables of at most about 16 MB. Only the columns needed are read. (On Prism, the
     pipeline's bundles are not split, for memory's sake: the experiment ``prism_disable_sdf_split``.)
@@ -37,10 +42,17 @@ class ReadGenerations(Fallible):
     What cannot be used of the rows goes to the error handler of `with_error_handler`; without one the pipeline fails.
 
     Args:
-        patterns: a file, a folder (the Parquet files in it and below), a file pattern, or several of them; a file that
-            several stand for is read once. Folders on the way that are called ``column=value`` are columns. Brackets
-            are taken as they stand where such a file or folder is there.
-        columns: what the input calls its columns.
+        patterns: a file, a folder (the files of these kinds in it and below), a file pattern, or several of them; a
+            file that several lead to is read once. Folders on the way that are called ``column=value`` are columns.
+            Brackets (on this machine, also ``*`` and ``?``) are taken as they stand where such a file or folder is
+            there.
+        columns: what the input calls its columns; what is named goes before what the layout says.
+        layout: the name of one of `LAYOUTS`; or ``auto``: if no column is named and the usual ones are not there, the
+            one that fits (see `ReadGenerations.layout`).
+        format: ``parquet``, ``jsonl``, ``json``, ``csv`` or ``arrow``. Default: by the end of each file's name, also
+            before ``.gz``, ``.zst`` and ``.bz2``; Parquet, if it says nothing.
+        config: of a folder that distilabel saved (`Distiset.save_to_disk`), which configuration, if it has several.
+        split: of a folder that datasets saved, which split, if it has several.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -51,13 +63,16 @@ class ReadGenerations(Fallible):
             from here.
 
     Attributes:
+        columns: what the columns mean, with those that the layout names.
+        layout: the `Layout` that was named or recognised; None if the names that were given, or the usual ones, do.
+        names: role → the column, path or literal that plays it in the first file; empty if none was looked at.
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
 
     Raises:
         InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
             never mean what it should.
-        ValueError: an unknown `on_bad_file`.
+        ValueError: an unknown `on_bad_file` or layout.
 
     Example:
         >>> tables = p | ba.ReadGenerations('gs://bucket/generations-*.parquet', ba.Columns(instruction='prompt'))
@@ -70,33 +85,61 @@ class ReadGenerations(Fallible):
         clustered: bool = False,
         on_bad_file: str = 'fail',
         validate: bool = True,
+        layout: str = AUTO,
+        format: str | None = None,
+        config: str | None = None,
+        split: str | None = None,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
         self.columns = as_columns(columns)
         self.clustered = clustered
+        self.format = format
+        self._choice = (format, config, split)
+        check_format(format)
         self.on_bad_file = on_bad_file
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
-        self.facts = InputFacts(clustered, clustered, metadata=tuple(self.columns.metadata))
+        self.layout = None if layout == AUTO else layout_of(layout)
+        self.names: Mapping[str, str] = {}
+        whole, num_bytes = clustered, None
         if validate:
-            files = matching_files(self.patterns)
-            seen = look([f.path for f in files], self.columns, on_bad_file)
+            files = matching_files(self.patterns, *self._choice)
+            seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
+            self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
             self.metadata_types = seen.metadata_types
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
-            self.facts = self.facts._replace(groups_are_whole=whole, num_bytes=num_bytes)
+        elif self.layout is not None:
+            self.columns, _ = columns_for([], self.columns, layout)
+        self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
+
+    def carry(self, metadata: Sequence[str], ratings: Sequence[int]) -> None:
+        """Reads further columns as metadata, null where a file has none, and puts scores on these ratings.
+
+        Of a layout that was recognised it is known only now what it has. To be called before this is applied.
+        """
+        columns = replace(self.columns, metadata=[*self.columns.metadata, *metadata], lenient=True)
+        if isinstance(columns.scale, tuple):
+            columns = replace(columns, scale=tuple(replace(scale, to=ratings) for scale in columns.scale))
+        elif columns.scale is not None:
+            columns = replace(columns, scale=replace(cast(Scale, columns.scale), to=ratings))
+        self.columns = columns
+        self.facts = self.facts._replace(metadata=tuple(columns.metadata))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         keep_prism_from_splitting(pbegin.pipeline)
         splits = (
             pbegin
             | 'Patterns' >> beam.Create([self.patterns])
-            | 'Match' >> beam.FlatMap(lambda patterns: [file.path for file in matching_files(patterns)])
-            | 'Split' >> beam.ParDo(_Split(self.clustered, self.on_bad_file)).with_outputs(Refused.TAG, main='splits')
+            | 'Match' >> beam.FlatMap(_paths, *self._choice)
+            | 'Split'
+            >> beam.ParDo(_Split(self.clustered, self.on_bad_file, self.format)).with_outputs(
+                Refused.TAG, main='splits'
+            )
         )
-        read = (
+        found = (
             splits.splits
             | 'Spread' >> beam.Reshuffle()
             | 'Read'
@@ -109,94 +152,90 @@ class ReadGenerations(Fallible):
             read_ids = beam.ParDo(_ReadIds(self.columns, self.clustered))
             ids = splits.splits | 'Spread ids' >> beam.Reshuffle() | 'Ids' >> read_ids
             facts = facts._replace(ids=ids)
-        read.tables.element_type = GenerationTable
-        read.tables.input_facts = facts
-        self.refuse((splits[Refused.TAG], read[Refused.TAG]) | 'Refused' >> beam.Flatten(), read.tables)
-        return read.tables
+        found.tables.element_type = GenerationTable
+        found.tables.input_facts = facts
+        self.refuse((splits[Refused.TAG], found[Refused.TAG]) | 'Refused' >> beam.Flatten(), found.tables)
+        return found.tables
 
     def display_data(self) -> dict[str, Any]:
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
 
 
-class _Split(beam.DoFn):
-    """File → ranges of row groups of about SPLIT_BYTES; of a clustered file, one range."""
+def _paths(patterns: Sequence[str], *choice: str | None) -> list[str]:
+    return [file.path for file in matching_files(patterns, *choice)]
 
-    def __init__(self, clustered: bool, on_bad_file: str):
+
+class _Split(beam.DoFn):
+    """File → its parts; of a clustered file, one."""
+
+    def __init__(self, clustered: bool, on_bad_file: str, format: str | None):
         self._clustered = clustered
         self._on_bad_file = on_bad_file
+        self._format = format
 
     def process(self, path: str) -> Iterator[Any]:
         FileSystems.report_source_lineage(path)
         try:
-            with parquet_file(path) as opened:
-                groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
-                sizes = [(group.total_byte_size, group.num_rows) for group in groups]
+            yield from kind_of(path, self._format).parts(path, self._clustered)
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
-            return
-        first = size = row = num_rows = 0
-        for index, (group_bytes, group_rows) in enumerate(sizes):
-            size += group_bytes
-            num_rows += group_rows
-            last = index == len(sizes) - 1
-            if last or (size >= parquet.SPLIT_BYTES and not self._clustered):
-                yield RowGroups(path, first, index + 1, row)
-                first, size, row, num_rows = index + 1, 0, row + num_rows, 0
 
 
 class _Read(beam.DoFn):
-    """Range of row groups → canonical tables of about BATCH_BYTES."""
+    """Part of a file → canonical tables of about BATCH_BYTES."""
 
     def __init__(self, columns: Columns, clustered: bool, on_bad_file: str):
         self._columns = columns
         self._clustered = clustered
         self._on_bad_file = on_bad_file
 
-    def process(self, row_groups: RowGroups) -> Iterator[Any]:
-        path = row_groups[0]
-        outputs = self._canonical(*row_groups)
+    def process(self, part: Part) -> Iterator[Any]:
+        outputs = self._canonical(part)
         if self._clustered:
-            outputs = whole_groups(outputs, path)
+            outputs = whole_groups(outputs, part.path)
         try:
             yield from outputs
         except BrokenPromiseError:
             raise
         except InputError as e:
-            yield _bad_file(e, path, self._on_bad_file)
+            yield _bad_file(e, part.path, self._on_bad_file)
 
-    def _canonical(self, path: str, first: int, end: int, row: int) -> Iterator[Any]:
-        for table in batches(path, first, end, columns_to_read(self._columns)):
-            Metrics.counter(NAMESPACE, 'rows_read').inc(table.num_rows)
-            try:
-                formatted = to_canonical(table, self._columns, Origin(path, row))
-            except InputError as e:
-                raise InputError(f'{path}: {e}') from e
-            row += table.num_rows
-            yield from map(refuse, formatted.failed)
-            if not formatted.table.num_rows:
+    def _canonical(self, part: Part) -> Iterator[Any]:
+        for piece in read(part, partial(columns_to_read, self._columns)):
+            if isinstance(piece, FailedRecord):
+                yield refuse(piece)
                 continue
-            # Encoded, 10,000 rows of one long prompt are small; decoded, they are not. Groups of wide rows stay whole.
-            yield from [formatted.table] if is_grouped(formatted.table) else pieces(formatted.table)
+            Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))
+            try:
+                tables, failed = canonical_tables(piece.rows, self._columns, Origin(part.path, piece.numbers))
+            except InputError as e:
+                raise InputError(f'{part.path}: {e}') from e
+            yield from map(refuse, failed)
+            for canonical in tables:
+                # Decoded, a long prompt is there once a row, and not once a file. Groups of wide rows stay whole.
+                yield from [canonical] if is_grouped(canonical) else pieces(canonical)
 
 
 class _ReadIds(beam.DoFn):
-    """Range of row groups → lists of instruction ids: of wide input each row's, of clustered input each run's."""
+    """Part of a file → lists of instruction ids: of wide input each row's, of clustered input each run's."""
 
     def __init__(self, columns: Columns, clustered: bool):
         self._columns = columns
         self._clustered = clustered
 
-    def process(self, row_groups: RowGroups) -> Iterator[list[str]]:
+    def process(self, part: Part) -> Iterator[list[str]]:
         last = None
         try:
-            for table in batches(*row_groups[:3], [self._columns.instruction_id or self._columns.instruction]):
-                ids = instruction_ids(table, self._columns)
-                if self._clustered:
-                    runs = ids.take(pa.array(run_starts(ids))).to_pylist()
-                    last, before = ids[-1].as_py(), last
-                    yield [i for n, i in enumerate(runs) if i is not None and not (n == 0 and i == before)]
-                else:
-                    yield ids.drop_null().to_pylist()
+            for piece in read(part, partial(columns_of_ids, self._columns)):
+                if isinstance(piece, FailedRecord):
+                    continue
+                ids = instruction_ids(
+                    piece.rows, self._columns
+                ).drop_null()  # whose rows are refused: they part no group
+                if self._clustered and len(ids):
+                    ids = ids.take(pa.array(run_starts(ids)))
+                    ids, last = ids.slice(int(ids[0].as_py() == last)), ids[-1].as_py()
+                yield ids.to_pylist()
         except InputError:
             pass  # whoever reads the rows will say so
 
@@ -217,21 +256,18 @@ def whole_groups(outputs: Iterable[Any], path: str) -> Iterator[Any]:
                 continue
             table = output if held is None else pa.concat_tables([held, output])
             starts = group_starts(table)
-            ids = table.column('instruction_id').take(pa.array(starts))
-            if len(pc.unique(ids)) < len(starts):
-                repeated = next(
-                    v['values'] for v in pc.value_counts(ids.combine_chunks()).to_pylist() if v['counts'] > 1
-                )
+            repeated = repeated_values(table.column('instruction_id').take(pa.array(starts)).combine_chunks())
+            if repeated:
                 raise BrokenPromiseError(
-                    f'{path} is not clustered: the rows of instruction id {repeated!r} are not adjacent.'
+                    f'{path} is not clustered: the rows of instruction id {repeated[0]!r} are not adjacent.'
                 )
             held = table.slice(starts[-1])
             if starts[-1]:
-                yield table.slice(0, starts[-1]).replace_schema_metadata({GROUPED: b'clustered'})
+                yield as_grouped(table.slice(0, starts[-1]))
     except InputError as e:
         if held is not None and not isinstance(e, BrokenPromiseError):  # of this group, more may have come
             message = f'The file broke off within this group: {e}'
             yield refuse(failed_rows(rows(held), 'format', 'BadFile', message, held.column(0)[0].as_py()))
         raise
     if held is not None:
-        yield held.replace_schema_metadata({GROUPED: b'clustered'})
+        yield as_grouped(held)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import METADATA, METADATA_PREFIX, TEXT
-from beam_argilla.input.layouts import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns
-from beam_argilla.input.tables import MEANING, Formatted, from_cells
+from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, TEXT
+from beam_argilla.input.repairable import Unusable, marked
+from beam_argilla.input.roles import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns, roles_of
+from beam_argilla.input.tables import MEANING, Formatted, Origin, from_cells
 from beam_argilla.input.values import (
     LONE_SURROGATE,
     Meaning,
@@ -24,6 +26,7 @@ from beam_argilla.input.values import (
     json_text,
     text_of,
 )
+from beam_argilla.input.view import Misread, is_nested, needs_view, plain_columns, scale_of, view_row
 
 Row = Mapping[str, Any]
 Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play it
@@ -50,10 +53,17 @@ class _Unusable(Exception):
     """A value that cannot mean what it should: error and message."""
 
 
-def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table], list[FailedRecord]]:
+def from_rows(
+    elements: Sequence[Any], columns: Columns, origin: Origin | None = None, also: Collection[str] = ()
+) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
     Each row is judged by itself, whatever stands beside it: a key that is absent counts as null, and so does NaN.
+
+    Args:
+        columns: what the rows call their columns.
+        origin: told of what is refused.
+        also: columns of `OPTIONAL` that the rows may have, as canonical ones do.
 
     Returns:
         A canonical table of the long rows and one of the wide rows, if there are any; and what was refused.
@@ -61,23 +71,40 @@ def from_rows(elements: Sequence[Any], columns: Columns) -> tuple[list[pa.Table]
     Raises:
         InputError: an element is no row.
     """
-    candidates = {role: _candidates(role, columns) for role in MEANING}
+    plainly = plain_columns(columns)
+    candidates = {role: _candidates(role, plainly) for role in MEANING if role not in OPTIONAL}
+    candidates |= {name: (name,) for name in also}
     failed: list[FailedRecord] = []
-    layouts: dict[bool, list[tuple[Row, dict[str, Any]]]] = {}
-    for element in elements:
-        row = _as_row(element)
-        wide = _is_wide(row, candidates)
+    layouts: dict[bool, list[_Read]] = {}
+    for index, element in enumerate(elements):
+        given = _as_row(element)
         try:
+            row, messages = view_row(given, columns) if needs_view(given, columns) else (given, None)
+            wide = _is_wide(row, candidates)
             cells = _cells(row, candidates, wide)
             cells |= {METADATA_PREFIX + name: _metadata(name, row.get(name)) for name in columns.metadata}
-        except _Unusable as e:
+            if columns.chat:
+                cells[MESSAGES] = messages or cells.get(MESSAGES)
+        except (_Unusable, Misread) as e:
             error, message = e.args
-            failed.append(failed_rows([row], 'format', error, message, key='input'))
+            shown = _as_given(given, columns)
+            failed.append(
+                failed_rows([shown], 'format', error, message, None, 'input', *(origin.of(index) if origin else ()))
+            )
         else:
-            layouts.setdefault(wide, []).append((row, cells))
-    formatted = [_formatted(rows, candidates, wide) for wide, rows in layouts.items()]
+            layouts.setdefault(wide, []).append(_Read(given, row, cells, index))
+    formatted = [_formatted(rows, candidates, columns, wide, origin) for wide, rows in layouts.items()]
     tables = [f.table for f in formatted if f.table.num_rows]
     return tables, [*failed, *(refused for f in formatted for refused in f.failed)]
+
+
+class _Read(NamedTuple):
+    """A row as it was given, as its columns are meant, what its cells mean, and which of all it is."""
+
+    given: Row
+    row: Row
+    cells: dict[str, Any]
+    number: int
 
 
 def _as_row(element: Any) -> Row:
@@ -97,7 +124,10 @@ def not_rows(kind: type) -> str:
 
 
 def _is_wide(row: Row, candidates: Candidates) -> bool:
-    """Whether it has lists where wide rows have them. One without any generations may still be meant to be wide."""
+    """Whether its generations are a list; without any, whether it has other lists where wide rows have them."""
+    generation = next((row[name] for name in candidates['generation'] if not _is_absent(row, name)), None)
+    if generation is not None:
+        return type(generation) not in _ONE_VALUE and as_list(generation) is not None
     return any(
         as_list(row[name]) is not None
         for role in PER_GENERATION
@@ -199,6 +229,35 @@ def _metadata_text(name: str, value: Any) -> str | None:
     return _only(text_of(value), 'metadata', name)
 
 
+def _as_given(row: Row, columns: Columns) -> dict[str, Any]:
+    """The row in what JSON can hold, and means the same when it is read again."""
+    readers: dict[str, Callable[[Any], Any]] = {name: partial(_metadata_text, name) for name in columns.metadata}
+    for role in (role for role in MEANING if role not in OPTIONAL):
+        usual = USUAL.get(role, ()) if getattr(columns, role) is None else ()
+        readers |= {
+            name: partial(_cell, role, name) for name in row if name in usual or role in roles_of(name, columns)
+        }
+    # Conversations, of which the texts are parts, stay what they are.
+    whole = {n for n in readers if is_nested(row.get(n)) and set(roles_of(n, columns)) & {'instruction', 'generation'}}
+    return {n: _repairable(readers[n], v) if n in readers and n not in whole else v for n, v in row.items()}
+
+
+def _repairable(read: Callable[[Any], Any], value: Any, items_too: bool = True) -> Any:
+    if is_missing(value):
+        return None
+    if isinstance(value, Unusable):
+        return marked(value.shown)
+    if type(value) in (bool, int, float) and -(2**63) <= value < 2**63:  # JSON's own
+        return value
+    items = as_list(value) if items_too else None
+    if items is not None:
+        return [_repairable(read, item, items_too=False) for item in items]
+    try:
+        return _encodable(value) if type(value) is str else read(value)
+    except _Unusable:
+        return marked(str(value) if isinstance(value, float) else value)
+
+
 def _only(meaning: Meaning, role: str, name: str) -> Any:
     """What the one cell means."""
     if meaning.problems:
@@ -221,13 +280,20 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def _formatted(rows: Sequence[tuple[Row, dict[str, Any]]], candidates: Candidates, wide: bool) -> Formatted:
+def _formatted(
+    rows: Sequence[_Read], candidates: Candidates, columns: Columns, wide: bool, origin: Origin | None
+) -> Formatted:
     """Rows of one layout."""
-    first = rows[0][0]
-    roles = list(dict.fromkeys(role for _, cells in rows for role in cells))
-    arrays = {role: pa.array([cells.get(role) for _, cells in rows], _type(role, wide)) for role in roles}
-    names = {role: _name(role, first, candidates[role], wide) or role for role in roles if role in MEANING}
-    return from_cells(arrays, names, lambda indexes: [rows[i][0] for i in indexes])
+    roles = list(dict.fromkeys(role for read in rows for role in read.cells))
+    arrays = {role: pa.array([read.cells.get(role) for read in rows], _type(role, wide)) for role in roles}
+    names = {role: _name(role, rows[0].row, candidates[role], wide) or role for role in roles if role in candidates}
+    return from_cells(
+        arrays,
+        names,
+        scale_of(columns),
+        lambda indexes: [_as_given(rows[i].given, columns) for i in indexes],
+        origin and origin.only([read.number for read in rows]),
+    )
 
 
 def _type(role: str, wide: bool) -> pa.DataType:

@@ -1,23 +1,33 @@
-"""What all files of an input have in common, from their footers alone, before anything is read."""
+"""What all files of an input have in common, from their footers or beginnings alone, before anything is read."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
-from beam_argilla.input.layouts import column_type, is_wide, misfit, resolve
-from beam_argilla.input.parquet import parquet_file, schema_of
-from beam_argilla.input.plain import plain, plain_type
-from beam_argilla.input.values import says_nothing
+from beam_argilla.input.layouts import AUTO, Layout, columns_for
+from beam_argilla.input.plain import plain_type
+from beam_argilla.input.roles import (
+    check_columns,
+    column_type,
+    columns_to_read,
+    is_wide,
+    misfit,
+    missing_columns,
+    no_such_columns,
+    resolve,
+    without_missing,
+)
+from beam_argilla.input.sources import says_nothing, schema_of
+from beam_argilla.input.view import called, path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
 # Of an object store, a footer takes 50 to 100 ms, and 32 at a time are no burden to it: 2,000 are looked at in seconds.
@@ -35,44 +45,69 @@ class Seen(NamedTuple):
     """What the footers say.
 
     Attributes:
-        all_wide: every file is wide.
+        all_wide: every file is known to be wide.
         metadata_types: column → the type of metadata that can hold its values in every file.
+        columns: what the columns mean, those that the layout names among them.
+        layout: of which the files are, if that counts.
+        names: role → what plays it in the first file that could be looked at.
     """
 
     all_wide: bool
     metadata_types: dict[str, str]
+    columns: Columns
+    layout: Layout | None
+    names: Mapping[str, str]
 
 
 class _File(NamedTuple):
     path: str
-    schema: pa.Schema
+    schema: pa.Schema  # as its columns are meant
     names: Mapping[str, str]  # role → column
+    wide: bool
 
 
-def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
+def look(
+    paths: Sequence[str], columns: Columns, on_bad_file: str, layout: str = AUTO, format: str | None = None
+) -> Seen:
     """Looks at the footers, and says once what differs between files, and what seems to have been forgotten.
+
+    Args:
+        layout: the name of the files' layout; ``auto``: the one that fits.
+        format: the kind of the files; None: by their names.
 
     Raises:
         InputError: a file cannot be used; with ``on_bad_file='refuse'``, none can.
     """
     chosen = paths[:: -(-len(paths) // MOST_FOOTERS)]
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        looked = list(pool.map(lambda path: _look(path, columns), chosen))
+        schemas = list(pool.map(lambda path: _schema(path, format), chosen))
+        readable = [schema for schema in schemas if isinstance(schema, pa.Schema)]
+        columns, found_layout = columns_for(readable, columns, layout) if readable else (columns, None)
+        looked = list(pool.map(lambda path, schema: _look(path, schema, columns, format), chosen, schemas))
     files = [found for found in looked if isinstance(found, _File)]
+    _check_metadata(columns, readable)
     errors = [(path, str(found)) for path, found in zip(chosen, looked, strict=True) if isinstance(found, InputError)]
     if errors and (on_bad_file == 'fail' or not files):
         raise InputError(_told_once(errors))
-    wide = [f.path for f in files if is_wide(f.schema, f.names)]
-    long = [f.path for f in files if not is_wide(f.schema, f.names)]
+    wide = [f.path for f in files if f.wide]
+    long = [f.path for f in files if not f.wide]
     if wide and long:
         _LOGGER.warning(
             'Some files are wide (%s), others long (%s): their rows are grouped together.', wide[0], long[0]
         )
+    if not long and len(chosen) < len(paths):
+        _LOGGER.warning(
+            '%d of %d files were looked at, all of them wide. Others may be long, so the rows of all are grouped by a '
+            'shuffle, those of wide files that share an id as well. If all are wide, shuffle=False does without.',
+            len(chosen),
+            len(paths),
+        )
     names = dict.fromkeys(name for f in files for name in f.schema.names)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        kinds = {name: _kinds(files, name, pool) for name in names}
+        kinds = {name: _kinds(files, name, pool, format) for name in names}
     used = {*columns.metadata, *(name for f in files for name in f.names.values())}
-    for name in sorted(used):
+    used.update(columns_to_read(columns, list(names)))
+    for name in sorted(used & kinds.keys()):
         if len(kinds[name]) > 1 and not _NUMBERS.issuperset(kinds[name]):
             _LOGGER.warning(_differing(name, kinds[name]))
     for role in dict.fromkeys(role for f in files for role in f.names):
@@ -82,38 +117,44 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
-    return Seen(not long, {name: _metadata_type(found) for name, found in kinds.items()})
+    whole = not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
+    return Seen(
+        whole, {name: _metadata_type(found) for name, found in kinds.items()}, columns, found_layout, files[0].names
+    )
 
 
-def _look(path: str, columns: Columns) -> _File | InputError:
+def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:
+    """Raises InputError if no file has a column that is to be kept; with a layout, one of them need not have it."""
+    names = list(dict.fromkeys(name for schema in schemas for name in schema.names))
+    missing = missing_columns(names, replace(columns, lenient=False)) if names else []
+    if missing := [(role, name) for role, name in missing if role == 'metadata']:
+        raise InputError(no_such_columns(missing, names))
+
+
+def _schema(path: str, format: str | None) -> pa.Schema | InputError:
     try:
-        with parquet_file(path) as parquet:
-            schema = schema_of(parquet, path)
-            names = resolve(schema, columns)
-            for role, name in names.items():
-                problem = misfit(schema, names, role)
-                if problem is not None and not _says_nothing(parquet, name):
-                    raise InputError(problem)
+        return schema_of(path, format)
     except InputError as e:
         return e
-    return _File(path, schema, names)
 
 
-def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
-    """Whether no row of the file has a value there: by its statistics where they tell, else by its values."""
-    footer = parquet.metadata
-    paths = [f'{footer.schema.column(i).path}.' for i in range(footer.num_columns)]
-    others = [f'{other}.' for other in parquet.schema_arrow.names if other.startswith(f'{name}.')]  # no parts of it
-    leaves = [i for i, path in enumerate(paths) if path.startswith(f'{name}.') and not path.startswith(tuple(others))]
-    chunks = [footer.row_group(group).column(leaf) for group in range(footer.num_row_groups) for leaf in leaves]
-    if chunks and all(c.statistics and c.statistics.has_null_count for c in chunks):
-        if all(c.statistics.null_count == c.num_values for c in chunks):
-            return True
-        if not any(c.physical_type in ('FLOAT', 'DOUBLE') for c in chunks):  # in which NaN is no value either
-            return False
-    return bool(chunks) and all(
-        says_nothing(plain(batch.column(name))) for batch in parquet.iter_batches(columns=[name])
-    )
+def _look(path: str, schema: pa.Schema | InputError, columns: Columns, format: str | None) -> _File | InputError:
+    if isinstance(schema, InputError):
+        return schema
+    try:
+        columns = without_missing(columns, schema)
+        check_columns(schema.names, columns)
+        if reads_json(schema, columns):  # whose values alone tell
+            return _File(path, schema, called(columns), path_is_wide(columns, schema.names))
+        seen = view(schema.empty_table(), columns)
+        names = resolve(seen.table.schema, seen.columns)
+        for role, name in names.items():
+            problem = misfit(seen.table.schema, names, role)
+            if problem is not None and not (name in schema.names and says_nothing(path, name, format)):
+                raise InputError(problem)
+    except InputError as e:
+        return e
+    return _File(path, seen.table.schema, names, is_wide(seen.table.schema, names))
 
 
 def _told_once(errors: Sequence[tuple[str, str]]) -> str:
@@ -134,7 +175,7 @@ def _listed(paths: Sequence[str]) -> str:
 _NUMBERS = {'integer', 'float'}
 
 
-def _kinds(files: Iterable[_File], name: str, pool: Executor) -> dict[str, list[str]]:
+def _kinds(files: Iterable[_File], name: str, pool: Executor, format: str | None) -> dict[str, list[str]]:
     """Kind of value → the files in which the column is of it; without those in which it has no values."""
     kinds: dict[str, list[str]] = {}
     for file in files:
@@ -144,14 +185,9 @@ def _kinds(files: Iterable[_File], name: str, pool: Executor) -> dict[str, list[
     kinds.pop('null', None)
     if len(kinds) < 2:
         return kinds
-    have_values = {kind: pool.map(lambda path: _has_values(path, name), paths) for kind, paths in kinds.items()}
-    kept = {kind: list(itertools.compress(paths, have_values[kind])) for kind, paths in kinds.items()}
+    nothing = {k: pool.map(lambda path: says_nothing(path, name, format), paths) for k, paths in kinds.items()}
+    kept = {k: [p for p, is_so in zip(paths, nothing[k], strict=True) if not is_so] for k, paths in kinds.items()}
     return {kind: paths for kind, paths in kept.items() if paths}
-
-
-def _has_values(path: str, name: str) -> bool:
-    with parquet_file(path) as parquet:
-        return name not in parquet.schema_arrow.names or not _says_nothing(parquet, name)
 
 
 def _kind(kind: pa.DataType) -> str:

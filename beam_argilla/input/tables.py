@@ -15,9 +15,21 @@ import pyarrow.compute as pc
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import GROUPED, METADATA, METADATA_PREFIX, SCHEMA, TEXT, rows
-from beam_argilla.input.layouts import PER_GENERATION, is_wide, misfit, resolve
-from beam_argilla.input.plain import is_list, list_of, plain
+from beam_argilla.generations import (
+    MESSAGES,
+    METADATA,
+    METADATA_PREFIX,
+    OPTIONAL,
+    SCHEMA,
+    SCORE,
+    TEXT,
+    as_grouped,
+    repeated_values,
+    rows,
+)
+from beam_argilla.input.plain import holds_structs, is_list, list_of, plain
+from beam_argilla.input.repairable import repairable
+from beam_argilla.input.roles import PER_GENERATION, can_mean, columns_to_read, is_wide, misfit, resolve, roles_of
 from beam_argilla.input.values import (
     Meaning,
     Problem,
@@ -25,13 +37,16 @@ from beam_argilla.input.values import (
     as_metadata,
     as_position,
     as_rating,
+    as_score,
     as_text,
     as_text_or_null,
     is_blank,
     says_nothing,
     sha256,
 )
+from beam_argilla.input.view import view
 from beam_argilla.input.wide import explode, list_problems
+from beam_argilla.scale import Scale
 
 
 class Formatted(NamedTuple):
@@ -51,18 +66,42 @@ MEANING: Mapping[str, Callable[[pa.Array], Meaning]] = {
     'rationale': as_text_or_null,
     'agent': as_text_or_null,
     'position': as_position,
+    MESSAGES: as_text,
+    SCORE: as_score,
 }
 
 
-# Indexes → those rows as the user gave them, for refusals.
+# Indexes → those rows as the user gave them, in what JSON can hold, for refusals.
 AsGiven = Callable[[np.ndarray], Sequence[Any]]
 
 
 class Origin(NamedTuple):
-    """Where a table was read from: a file, and which of its rows the table's first one is."""
+    """Where rows were read from: a file, and which of its rows, counted from 0, each of them is."""
 
     source: str
-    row: int
+    rows: Sequence[int]
+
+    def of(self, index: int) -> tuple[str, int]:
+        """Where one of them was read from."""
+        return self.source, self.rows[index]
+
+    def only(self, indexes: Sequence[int]) -> Origin:
+        """The same of some of them."""
+        return Origin(self.source, _Only(self.rows, indexes))
+
+
+class _Only(Sequence[int]):
+    """Some of the numbers, none of which is asked for before it is needed: to count lines takes time."""
+
+    def __init__(self, numbers: Sequence[int], indexes: Sequence[int]):
+        self._numbers = numbers
+        self._indexes = indexes
+
+    def __len__(self) -> int:
+        return len(self._indexes)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._numbers[self._indexes[index]]
 
 
 def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None) -> Formatted:
@@ -76,71 +115,65 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     Raises:
         InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
     """
-    names = resolve(table.schema, columns)
-    cells = _cells(table, names)
-    cells |= {METADATA_PREFIX + name: plain(table.column(name)) for name in columns.metadata}
-    used = table.select(_indexes(table, [*names.values(), *columns.metadata]))
-
-    def as_given(indexes: np.ndarray) -> list[Any]:  # one by one: Arrow cannot take from all types
-        return [row for index in indexes for row in rows(used.slice(index, 1), nulls=True)]
-
-    return from_cells(cells, names, as_given, origin)
+    seen = view(table, columns)
+    names = resolve(seen.table.schema, seen.columns)
+    cells = _cells(seen.table, names)
+    cells |= {METADATA_PREFIX + name: plain(seen.table.column(name)) for name in columns.metadata}
+    as_given = _as_given(_played(cells, names)) if seen.table is table else _as_given(_unseen(table, columns))
+    if seen.messages is not None:
+        cells[MESSAGES] = seen.messages
+    return from_cells(cells, names, seen.scale, as_given, origin, seen.problems)
 
 
 def from_cells(
-    cells: dict[str, pa.Array], names: Mapping[str, str], as_given: AsGiven, origin: Origin | None = None
+    cells: dict[str, pa.Array],
+    names: Mapping[str, str],
+    scale: Scale | None,
+    as_given: AsGiven,
+    origin: Origin | None = None,
+    problems: Sequence[Problem] = (),
 ) -> Formatted:
     """Converts columns that are known by their roles.
 
     Args:
         cells: role, or prefixed name of metadata, → plain array; lists of generations make the rows wide.
         names: role → what the column is called, for messages.
+        scale: the `Scale` of the ratings, None if they say what they are.
         as_given: see `AsGiven`.
         origin: told of what is refused.
+        problems: what is known of the rows already.
     """
     all_rows = np.arange(len(cells['generation']))
     wide = is_list(cells['generation'].type)
     lists = {role: cells.pop(role) for role in PER_GENERATION if wide and role in cells and is_list(cells[role].type)}
     if wide:
         cells.pop('position', None)  # theirs is the order of their lists
-    out, problems = _meanings(cells, names)
+    out, found = _meanings(cells, names)
     if 'instruction_id' not in out:
         out['instruction_id'] = sha256(out['instruction'])
-    problems += _row_problems(out, names)
+    found += _row_problems(out, names)
     if wide:
-        problems += list_problems(lists, names)
-    refused, failed = _refusals(problems, all_rows, as_given, 'input', out, origin)
+        found += list_problems(lists, names)
+    else:
+        _rate(out, scale)
+    refused, failed = _refusals([*problems, *found], all_rows, as_given, 'input', out, origin)
     if not wide:
         return Formatted(_canonical(out, ~refused), failed)
     exploded = explode(lists, np.flatnonzero(~refused))
-    items, problems = _meanings(exploded.items, names)
-    problems += _generation_problems(items, names)
+    items, found = _meanings(exploded.items, names)
+    found += _generation_problems(items, names)
+    _rate(items, scale)
     parents = pa.array(exploded.parents, pa.int64())
     long = {**{role: array.take(parents) for role, array in out.items()}, **items, 'position': exploded.positions}
     everything = _canonical(long, np.ones(len(parents), bool))
     # An item is no row of the input, so it is reported in canonical form.
     refused, more = _refusals(
-        problems, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
+        found, exploded.parents, lambda i: rows(everything.take(pa.array(i))), 'rows', long, origin
     )
     whole = everything.filter(pa.array(~refused)) if refused.any() else everything
-    return Formatted(whole.replace_schema_metadata({GROUPED: b'wide'}), [*failed, *more])
-
-
-def from_canonical_rows(elements: Sequence[Mapping[str, Any]], metadata: Sequence[str]) -> pa.Table:
-    """A canonical table of the rows of a FailedRecord."""
-    # The very schema of tables that were read: they meet in one partition.
-    schema = pa.schema([*SCHEMA, *(pa.field(METADATA_PREFIX + name, METADATA) for name in metadata)])
-    return pa.Table.from_pylist(list(elements), schema)
-
-
-def instruction_ids(table: pa.Table, columns: Columns) -> pa.Array:
-    """The instruction id of each row as it was read; null where there is none."""
-    if columns.instruction_id is None:
-        return sha256(as_text(plain(table.column(columns.instruction))).values)
-    ids, problems = as_id(plain(table.column(columns.instruction_id)))
-    for problem in problems:
-        ids = pc.if_else(pa.array(problem.mask), pa.scalar(None, TEXT), ids)
-    return ids
+    made_of = np.unique(exploded.parents[~refused])  # rows of which something is left
+    repeated = repeated_values(out['instruction_id'].take(pa.array(made_of)))
+    return Formatted(as_grouped(whole, repeated), [*failed, *more])
 
 
 def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
@@ -159,16 +192,56 @@ def _cells(table: pa.Table, names: Mapping[str, str]) -> dict[str, pa.Array]:
     return cells
 
 
-def _indexes(table: pa.Table, names: Sequence[str]) -> list[int]:
-    """Of columns by name, where others may have one name."""
-    return [table.column_names.index(name) for name in dict.fromkeys(names)]
+class _Column(NamedTuple):
+    """A column of the user's, and what its cells are read as; None if what is in them is."""
+
+    cells: pa.Array
+    meanings: Sequence[Callable[[pa.Array], Meaning]] | None
+
+
+def _played(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> dict[str, _Column]:
+    """The columns that are used, of which each plays its roles as it is."""
+    columns: dict[str, _Column] = {}
+    for role, array in cells.items():
+        name = names.get(role) or role.removeprefix(METADATA_PREFIX)
+        before = columns[name].meanings if name in columns else None
+        columns[name] = _Column(array, [*(before or ()), *([MEANING[role]] if role in MEANING else [])])
+    return columns
+
+
+def _unseen(table: pa.Table, columns: Columns) -> dict[str, _Column]:
+    """The columns that are used, of which another view was taken."""
+    seen = {}
+    for name in columns_to_read(columns, table.column_names):
+        cells = plain(table.column(table.column_names.index(name)))
+        roles = [role for role in roles_of(name, columns) if can_mean(role, cells.type)]
+        as_it_is = roles or name in columns.metadata or not holds_structs(cells.type)
+        seen[name] = _Column(cells, [MEANING[role] for role in roles] if as_it_is else None)
+    return seen
+
+
+def _as_given(columns: Mapping[str, _Column]) -> AsGiven:
+    """The rows of a table, with the columns that are used."""
+
+    def as_given(indexes: np.ndarray) -> list[Any]:
+        values = []
+        for cells, meanings in columns.values():
+            # Slices: Arrow cannot take from all types.
+            chosen = pa.concat_arrays([cells.slice(index, 1) for index in indexes])
+            if meanings is None:
+                values.append([row['value'] for row in rows(pa.table({'value': chosen}), nulls=True)])
+            else:
+                values.append(repairable(chosen, meanings))
+        return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+
+    return as_given
 
 
 def _meanings(cells: Mapping[str, pa.Array], names: Mapping[str, str]) -> tuple[dict[str, pa.Array], list[Problem]]:
     out, problems = {}, []
     for role, array in cells.items():
         if role in MEANING:
-            called, column, meaning = role.replace('_', ' '), names[role], MEANING[role]
+            called, column, meaning = role.replace('_', ' '), names.get(role, role), MEANING[role]
         else:
             called, column, meaning = 'metadata', role.removeprefix(METADATA_PREFIX), as_metadata
         out[role], found = meaning(array)
@@ -190,6 +263,18 @@ def _generation_problems(out: Mapping[str, pa.Array], names: Mapping[str, str]) 
         return []
     message = f'The generation is null (column {names["generation"]!r}): there is nothing to judge'
     return [Problem('NullGeneration', message, _is_null(out['generation']))]
+
+
+def _rate(out: dict[str, pa.Array], scale: Scale | None) -> None:
+    """Puts the ratings that scores stand for in their place, and the scores beside them."""
+    if scale is None:
+        return
+    texts = out.get('rating', pa.nulls(len(out['generation']), TEXT)).dictionary_encode()
+    different = texts.dictionary.to_pylist()
+    rated = [scale.rate(text) for text in different]
+    ratings = [str(found[0]) if found else text for found, text in zip(rated, different, strict=True)]
+    out['rating'] = pa.array(ratings, TEXT).take(texts.indices)
+    out[SCORE] = pa.array([found and found[1] for found in rated], OPTIONAL[SCORE]).take(texts.indices)
 
 
 def _is_null(array: pa.Array) -> np.ndarray:
@@ -217,7 +302,7 @@ def _refusals(
             refused[chosen] = True
             for index, row in zip(chosen, shown(chosen), strict=True):
                 group = out['instruction_id'][int(index)].as_py()
-                where = () if origin is None else (origin.source, origin.row + int(parents[index]))
+                where = () if origin is None else origin.of(int(parents[index]))
                 failed.append(failed_rows([row], 'format', problem.error, problem.message, group, key, *where))
     return refused, failed
 
@@ -226,7 +311,8 @@ def _canonical(out: Mapping[str, pa.Array], kept: np.ndarray) -> pa.Table:
     num_rows = len(kept)
     arrays = {f.name: out[f.name] if f.name in out else pa.nulls(num_rows, f.type) for f in SCHEMA}
     arrays |= {name: array for name, array in out.items() if name not in arrays}
-    fields = [*SCHEMA, *(pa.field(name, METADATA) for name in arrays if name not in SCHEMA.names)]
+    extra = [name for name in arrays if name not in SCHEMA.names]
+    fields = [*SCHEMA, *(pa.field(name, OPTIONAL.get(name, METADATA)) for name in extra)]
     if not kept.all():
         mask = pa.array(kept)
         arrays = {name: array.filter(mask) for name, array in arrays.items()}

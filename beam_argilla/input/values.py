@@ -128,6 +128,18 @@ def as_position(array: pa.Array) -> Meaning:
     return Meaning(values, [*problems, Problem('NotAPosition', message, lost)] if lost.any() else problems)
 
 
+def as_score(array: pa.Array) -> Meaning:
+    """Floats, as they were written once for a rating."""
+    return Meaning(pa.array([_score(text) for text in as_text(array).values.to_pylist()], pa.float64()))
+
+
+def _score(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
+
+
 def _position(text: str | None) -> int | None:
     try:
         number = int(text or '')

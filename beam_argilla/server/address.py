@@ -2,26 +2,86 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
+
+import idna
 
 
 def checked_url(api_url: str) -> str:
-    """The address without what follows the last name in it.
+    """The address without the slash at its end.
 
     Raises:
-        ValueError: it is no http(s) URL, or holds a password.
+        ValueError: it is no http(s) URL, or holds what may be a secret; that is not repeated.
     """
-    try:
-        parts = urlsplit(api_url)
-        is_address = parts.scheme in ('http', 'https') and parts.hostname and parts.port != 0 and api_url.isprintable()
-    except ValueError:  # a port that is no number, an IPv6 address without its bracket
-        is_address = False
-    if not is_address:
+    if '@' in api_url:
+        raise ValueError(
+            'api_url has an @, as after a user name and a password: leave them out, and give them with a header '
+            '(headers=..., --header)'
+        )
+    if '?' in api_url or '#' in api_url:
+        raise ValueError(
+            f'api_url={re.split("[?#]", api_url)[0]!r} goes on with ? or #: leave that out, and give the address of '
+            'the server alone, such as http://localhost:6900'
+        )
+    if not api_url.isprintable() or ' ' in api_url or not is_place(api_url, ('http', 'https')):
         raise ValueError(f'api_url={api_url!r}: give the address of a server, such as http://localhost:6900')
-    if parts.username or parts.password:
-        raise ValueError('api_url has a user name or password in it; give them with headers instead')
-    return parts.geturl().rstrip('/')
+    return api_url.rstrip('/')
+
+
+def is_place(url: str, schemes: Collection[str]) -> bool:
+    """Whether the URL has one of the schemes and a host that can be asked for."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and parts.port != 0 and _is_host(parts.hostname or '')
+    except ValueError:  # a port that is no number, an IPv6 address without its bracket
+        return False
+
+
+def _is_host(host: str) -> bool:
+    """Whether the name, or address, is one that a resolver and httpx take."""
+    if ':' in host:  # IPv6, which `urlsplit` has checked
+        return True
+    try:
+        host.encode('idna')  # labels of 1 to 63 characters
+        for label in host.split('.'):
+            if not label.isascii() or label.startswith('xn--'):
+                idna.decode(idna.encode(label))
+        if _FOUR_NUMBERS.fullmatch(host):
+            ipaddress.IPv4Address(host)
+    except ValueError:  # UnicodeError and idna.IDNAError are such
+        return False
+    return 1 <= len(host) <= _LONGEST_HOST and not _IMPOSSIBLE.search(host)
+
+
+_LONGEST_HOST = 253  # characters, of DNS
+_FOUR_NUMBERS = re.compile(r'[0-9]+(\.[0-9]+){3}')
+_IMPOSSIBLE = re.compile(r"""[\s"'%&*+,;:<=>\\^`{|}()!$\[\]]""")
+
+
+# Those of which HTTP or this package knows what they must be, in lower case.
+_OWN_HEADERS = ('connection', 'content-length', 'content-type', 'host', 'transfer-encoding', 'x-argilla-api-key')
+
+
+def check_headers(names: Iterable[str]) -> None:
+    """Checks what further HTTP headers are called.
+
+    Raises:
+        ValueError: nothing can be called that, there are two of a name, or it is none to be given.
+    """
+    seen: set[str] = set()
+    for name in names:
+        lower = name.lower()
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            raise ValueError(f'{name!r} is no name of an HTTP header: letters (A-Z, a-z), digits and - are')
+        if lower in _OWN_HEADERS:
+            key = ' (the key: api_key, --api_key_env)' if 'key' in lower else ''
+            raise ValueError(f'The HTTP header {name} is set by itself: leave it out{key}')
+        if lower in seen:
+            raise ValueError(f'The HTTP header {name} is given more than once: give it one value')
+        seen.add(lower)
 
 
 def check_names(dataset: str, workspace: str, creates_dataset: bool = False, creates_workspace: bool = False) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from beam_argilla.errors import RequestError, TransientError
 from beam_argilla.server.client import Client
-from beam_argilla.server.retries import Attempt, ignore
+from beam_argilla.server.retries import Attempt, Streak, ignore
 
 MAX_ITEMS = 500  # the server's own limit on records in a request
 MAX_LISTED = 1000  # and on records in an answer
@@ -77,6 +77,12 @@ class Item(msgspec.Struct):
 
 
 decode_item = msgspec.json.Decoder(Item).decode
+
+
+class _Counted(msgspec.Struct):
+    total: int
+
+
 _LISTED = msgspec.json.Decoder(msgspec.defstruct('_Listed', [('items', list[Item])])).decode
 _UPSERTED = msgspec.json.Decoder(msgspec.defstruct('_Bulk', [('items', list[_Record])])).decode
 
@@ -120,6 +126,7 @@ def upsert(
     observe: Callable[[Attempt], None] = ignore,
     server_time: ServerTime | None = None,
     first_sent: Sent | None = None,
+    streak: Streak | None = None,
 ) -> list[Upserted]:
     """Creates or updates records by external id, all or none of them.
 
@@ -135,6 +142,7 @@ def upsert(
         observe: called for each attempt.
         server_time: what the server has told of its clock; learns from the answer.
         first_sent: when these records were sent first, if they were and the server did not say that it wrote nothing.
+        streak: how often they have failed until now; learns of more failures.
 
     Returns:
         What became of each item, in order.
@@ -142,7 +150,7 @@ def upsert(
     Raises:
         InvalidRecordsError: the server refused some of them, and says which. Nothing was written.
         RejectedBatchError: the server refused the batch, or keeps failing on it, and does not say why.
-        GatewayError: something in between refused the request; see `check_open`.
+        GatewayError: something in between refused the request, or keeps failing on it; see `check_open`.
         JobError: no request can succeed.
     """
     server_time = server_time or ServerTime()
@@ -162,11 +170,13 @@ def upsert(
         answer: Any = _UPSERTED(content)
         if len(answer.items) != len(items):
             raise ValueError('an answer to another request')
+        for stamped in _stamped(answer.items[:1]):
+            datetime.fromisoformat(stamped.updated_at)  # or it is no time at all
         return answer.items
 
     path = f'/datasets/{dataset_id}/records/bulk'
     body = b'{"items":[' + b','.join(items) + b']}'
-    records = client.request('PUT', path, see, batch=len(items), decode=decode, content=body)
+    records = client.request('PUT', path, see, streak or Streak(len(items)), decode=decode, content=body)
     latest = max((stamped.updated_at for stamped in _stamped(records)), default='')
     server_time.told(latest)
     # The server had stamped the latest when its answer came, so its clock showed at least this when it was asked.
@@ -200,14 +210,14 @@ def _stamped(records: Sequence[_Record]) -> Iterator[_Stamped]:
         yield from record.suggestions or ()
 
 
-def check_open(client: Client, dataset_id: str) -> None:
+def check_open(client: Client, dataset_id: str, streak: Streak | None = None) -> None:
     """Whether requests that write records get through to Argilla at all, whatever they hold. Writes nothing.
 
     Raises:
         GatewayError: they do not.
     """
     with contextlib.suppress(RequestError):  # Argilla itself refuses a request without any record
-        client.request('PUT', f'/datasets/{dataset_id}/records/bulk', content=b'{"items":[]}')
+        client.request('PUT', f'/datasets/{dataset_id}/records/bulk', streak=streak, content=b'{"items":[]}')
 
 
 def delete_suggestions(
@@ -221,7 +231,7 @@ def delete_suggestions(
 
 def count_records(client: Client, dataset_id: str) -> int:
     """How many records the dataset holds."""
-    return client.json('GET', f'/datasets/{dataset_id}/records', 'total', params={'limit': 1})['total']
+    return client.json('GET', f'/datasets/{dataset_id}/records', _Counted, params={'limit': 1})['total']
 
 
 def newest_record(client: Client, dataset_id: str) -> str | None:

@@ -18,15 +18,23 @@ import msgspec
 import orjson
 
 from beam_argilla.errors import JobError, NotArgillaError, RequestError
+from beam_argilla.server.cleaning import Cleaner, password_of
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.faults import fault, foreign
-from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, ignore
+from beam_argilla.server.retries import Attempt, Retries, RetryPolicy, Streak, ignore
 
 # httpx logs every request at INFO, which on a worker is a line per batch; whoever set a level keeps it.
 if logging.getLogger('httpx').level == logging.NOTSET:
     logging.getLogger('httpx').setLevel(logging.WARNING)
 
 _CONNECT_SECONDS = 10.0  # an address where nothing is takes as long as this to be known
+_WELL_SECONDS = 10.0
+
+
+class WhoAmI(msgspec.Struct):
+    """What Argilla tells of the key's user."""
+
+    username: str
 
 
 class Client:
@@ -39,6 +47,7 @@ class Client:
 
     Attributes:
         url: the server's address.
+        clean: takes out of a text what must not be shown of it: secrets, and what a terminal would obey.
 
     Raises:
         JobError: a secret is not there, or `ArgillaConnection.ca_file` or a proxy cannot be used.
@@ -46,9 +55,10 @@ class Client:
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy | None = None, silence: float | None = None):
         headers = connection.resolve()
-        self._secrets = [v for v in headers.values() if len(v) > 3]
         self.url = connection.api_url
+        self._seconds = connection.timeout
         self._transport = connection.transport()
+        self.clean = Cleaner([*headers.values(), *password_of(self._transport.proxy or '')])
         self._retries = Retries(
             retry or RetryPolicy(), self.url, self._is_well, silence, proxied=self._transport.is_spoken_for
         )
@@ -56,7 +66,7 @@ class Client:
             base_url=f'{connection.api_url}/api/v1',
             # The server answers a bulk request with all of the records; compressing that takes it a tenth of its time.
             headers={'Accept-Encoding': 'identity', **headers, 'Content-Type': 'application/json'},
-            timeout=httpx.Timeout(connection.timeout, connect=min(connection.timeout, _CONNECT_SECONDS)),
+            timeout=_timeout(connection.timeout),
             # Retries belong to `Retries`; idle connections are dropped before usual servers drop them (5 s and more).
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
             **self._transport.options(),
@@ -75,22 +85,21 @@ class Client:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def json(self, method: str, path: str, key: str | None = None, **request: Any) -> Any:
+    def json(self, method: str, path: str, form: Any, **request: Any) -> Any:
         """The JSON object that answers a request; see `request`.
 
         Args:
-            key: what Argilla's answer has; one without it is not Argilla's.
+            form: what Argilla's answer has, as a `msgspec.Struct`; one without it is not Argilla's.
         """
-        return self.request(method, path, decode=partial(_read_object, key), **request)
+        return self.request(method, path, decode=partial(_read, form), **request)
 
     def request(
         self,
         method: str,
         path: str,
         observe: Callable[[Attempt], None] = ignore,
-        batch: int = 0,
+        streak: Streak | None = None,
         decode: Callable[[bytes], Any] | None = orjson.loads,
-        first: bool = False,
         **request: Any,
     ) -> Any:
         """Sends the request until it is answered for good.
@@ -98,9 +107,8 @@ class Client:
         Args:
             path: below ``/api/v1``.
             observe: called for each attempt.
-            batch: how many records the request holds.
+            streak: what the request is, and how often it has failed until now; see `Streak`.
             decode: of the answer's JSON; raises what it does on one that is not Argilla's. None: there is none.
-            first: nothing tells yet that Argilla is there.
             request: what else `httpx.Client.request` takes.
 
         Raises:
@@ -108,16 +116,20 @@ class Client:
             GatewayError: something in between refused it.
             JobError: no request can succeed.
         """
-        return self._retries.call(lambda: self._send(method, path, decode, **request), observe, batch, first)
+        return self._retries.call(lambda: self._send(method, path, decode, **request), observe, streak)
 
     def _is_well(self) -> bool:
         try:
-            self._send('GET', '/me', partial(_read_object, 'username'))  # asks the database
+            # Asks the database, and at once: a server that takes longer for it is not well.
+            self._send('GET', '/me', partial(_read, WhoAmI), timeout=_timeout(min(_WELL_SECONDS, self._seconds)))
         except (RequestError, JobError):
             return False
         return True
 
     def _send(self, method: str, path: str, decode: Callable[[bytes], Any] | None, **request: Any) -> Any:
+        patience = self._retries.patience
+        if patience is not None:
+            request = {'timeout': _timeout(min(patience, self._seconds)), **request}
         try:
             response = self._http.request(method, path, **request)
         except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
@@ -125,9 +137,9 @@ class Client:
                 f'No HTTP request can be made to {self.url}: check the address and headers.'
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
-            raise self._transport.trouble(e, f'{method} {self.url}', self._clean) from e
+            raise self._transport.trouble(e, f'{method} {self.url}', self.clean) from e
         if not response.is_success:
-            raise fault(response, self._place, self._clean)
+            raise fault(response, self._place, self.clean)
         return self._content(response, decode)
 
     def _content(self, response: httpx.Response, decode: Callable[[bytes], Any] | None) -> Any:
@@ -139,25 +151,24 @@ class Client:
         except msgspec.ValidationError as e:
             if b'"items"' in response.content:
                 raise NotArgillaError(
-                    f'{self.url} gives answers of another form than argilla-server 2.8 ({e}): is it of a newer version?'
+                    f'{self.url} gives answers of another form than argilla-server 2.8 to {response.request.method} '
+                    f'{response.request.url.path} ({e}): is it an Argilla server, and not of a newer version?'
                 ) from e
         except (ValueError, msgspec.DecodeError):
             pass
-        raise foreign(response, self._place, self._clean)
+        raise foreign(response, self._place, self.clean)
 
     @property
     def _place(self) -> str:
         return self.url + self._transport.note
 
-    def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, '***')
-        return text
+
+def _timeout(seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
 
 
-def _read_object(key: str | None, content: bytes) -> Any:
-    """The JSON object; ValueError if it is none, or lacks the key."""
+def _read(form: Any, content: bytes) -> Any:
+    """The JSON object, with all that is in it; msgspec.ValidationError if it has not the form."""
     answer = orjson.loads(content)
-    if not isinstance(answer, dict) or (key is not None and key not in answer):
-        raise ValueError(f'a JSON object with {key!r} is expected')
+    msgspec.convert(answer, form)
     return answer

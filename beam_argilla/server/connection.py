@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from apache_beam.utils.secret import Secret
 
 from beam_argilla.errors import JobError
-from beam_argilla.server.address import checked_url
+from beam_argilla.server.address import check_headers, checked_url
 from beam_argilla.server.transport import Transport, transport
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ class EnvironmentSecret(Secret):
     def get_secret_bytes(self) -> bytes:
         value = os.environ.get(self.variable, '')
         if not value:
+            # Some give the secret itself where its variable is asked for, and that shall not be repeated.
+            named = re.fullmatch('[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*', self.variable)
+            name = self.variable if named else 'that is named (not repeated here, since it looks like a secret itself)'
             raise JobError(
-                f'The environment variable {self.variable} is not set where this code runs. Set it there (on a '
+                f'The environment variable {name} is not set where this code runs. Set it there (on a '
                 'cluster: on the workers), name another one (api_key_env, --api_key_env), or keep the key in a secret '
                 'manager (api_key=Secret..., --api_key_secret).'
             )
@@ -76,7 +80,7 @@ class ArgillaConnection:
     addresses of the machine itself.
 
     Raises:
-        ValueError: the address is not an http(s) URL.
+        ValueError: the address is not an http(s) URL, `ca_file` is given for http, or a header's name is none.
         TypeError: the key is a plain text, which would end up in the pipeline's definition.
     """
 
@@ -89,11 +93,17 @@ class ArgillaConnection:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'api_url', checked_url(self.api_url))
+        check_headers(self.headers)
         if self.api_key is not None and not isinstance(self.api_key, Secret):
             raise TypeError(
                 'api_key must be a Beam Secret, so that it stays out of the pipeline: leave it out and set the '
                 'environment variable ARGILLA_API_KEY, or wrap it in apache_beam.utils.secret.RawSecret to send it '
                 'along.'
+            )
+        if self.ca_file is not None and not self.api_url.lower().startswith('https:'):
+            raise ValueError(
+                f'ca_file means nothing to {self.api_url}, which is not encrypted: leave it out (--ca_file), or give '
+                'the address with https://'
             )
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')

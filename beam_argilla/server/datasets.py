@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import orjson
 
 from beam_argilla.errors import (
@@ -21,14 +22,85 @@ from beam_argilla.errors import (
 )
 from beam_argilla.server.address import check_names
 from beam_argilla.server.bulk import count_records
-from beam_argilla.server.client import Client
+from beam_argilla.server.cleaning import shortened
+from beam_argilla.server.client import Client, WhoAmI
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.differences import differences, draft_differences
-from beam_argilla.server.retries import RetryPolicy
+from beam_argilla.server.retries import RetryPolicy, Streak
 from beam_argilla.server.settings import DatasetSettings
 
 # The bulk upsert and the task distribution, as this package uses them, are there from 2.3 on; tested with 2.8.
 OLDEST, TOO_NEW = (2, 3), (3,)
+
+
+# What of the server's answers is looked at, wherever it is passed on.
+
+
+class _Version(msgspec.Struct):
+    version: str
+
+
+class _Made(msgspec.Struct):
+    id: str
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Workspace(_Named):
+    id: str
+
+
+class _State(msgspec.Struct):
+    status: str
+
+
+class _Found(_Workspace):
+    status: str
+    metadata: dict[str, Any] | None = None
+
+
+class _Distribution(msgspec.Struct):
+    min_submitted: int = 1
+
+
+class _Head(msgspec.Struct):
+    allow_extra_metadata: bool
+    guidelines: str | None = None
+    distribution: _Distribution | None = None
+
+
+class _Option(msgspec.Struct):
+    value: Any
+
+
+class _Settings(msgspec.Struct):
+    type: str
+    options: list[_Option] = []
+
+
+class _Typed(_Named):
+    settings: _Settings
+
+
+class _Part(_Typed):
+    required: bool
+
+
+class _Question(_Part):
+    id: str
+
+
+class _Vector(_Named):
+    dimensions: int
+
+
+T = TypeVar('T')
+
+
+class _Items(msgspec.Struct, Generic[T]):
+    items: list[T]
 
 
 class Dataset(NamedTuple):
@@ -116,20 +188,20 @@ def check_server(client: Client) -> str:
         ServerUnavailableError: nothing answers within the time limit.
     """
     try:
-        version = client.json('GET', '/version', 'version', first=True)['version']
+        version = client.json('GET', '/version', _Version, streak=Streak(first=True))['version']
     except (GatewayError, RejectedBatchError) as e:
         raise NotArgillaError(
             f'{client.url} is not an Argilla server. {e}. Is it the address of the server itself (for a Hugging Face '
             'Space: https://OWNER-SPACE.hf.space)? A private Space also needs the header Authorization.'
         ) from e
-    version = version if isinstance(version, str) else ''
-    number = tuple(int(n) for n in re.findall(r'\d+', version)[:2])
-    if not OLDEST <= number < TOO_NEW:
+    number = re.match(r'([0-9]{1,9})\.([0-9]{1,9})(?![0-9])', version)
+    if number is None or not OLDEST <= tuple(map(int, number.groups())) < TOO_NEW:
         oldest = '.'.join(map(str, OLDEST))
         raise NotArgillaError(
-            f'{client.url} is Argilla {version or "of unknown version"}; versions {oldest} up to 3.0 are supported.'
+            f'{client.url} is Argilla {shortened(client.clean(version), 30) or "of unknown version"}; versions '
+            f'{oldest} up to 3.0 are supported.'
         )
-    return client.json('GET', '/me', 'username')['username']
+    return client.json('GET', '/me', WhoAmI)['username']
 
 
 def ensure_dataset(
@@ -175,7 +247,7 @@ def ensure_dataset(
     check_differences(name, workspace, settings, dataset)
     if _made_by(found) not in (None, job):
         # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
-        client.json('PATCH', f'/datasets/{dataset.id}', 'id', content=orjson.dumps({'metadata': None}))
+        client.json('PATCH', f'/datasets/{dataset.id}', _Made, content=orjson.dumps({'metadata': None}))
     return dataset
 
 
@@ -188,14 +260,19 @@ def remove_if_unused(client: Client, name: str, workspace: str, job: str) -> Non
     found = _find(client, name, workspace_id) if workspace_id else None
     if found is None or _made_by(found) != job or count_records(client, found['id']):
         return
-    client.json('DELETE', f'/datasets/{found["id"]}', 'id')
+    client.json('DELETE', f'/datasets/{found["id"]}', _Made)
     if found['metadata'][_MARK]['workspace_is_new']:
         _remove_workspace(client, workspace_id)
 
 
 def read_dataset(client: Client, dataset_id: str) -> Dataset:
     """The dataset as it is now."""
-    settings = DatasetSettings(**_read_settings(client, dataset_id))
+    try:
+        settings = DatasetSettings(**_read_settings(client, dataset_id))
+    except ValueError as e:
+        raise NotArgillaError(
+            f'{client.url} tells of a dataset that Argilla could not hold: {client.clean(str(e))}'
+        ) from e
     url = f'{client.url}/dataset/{quote(dataset_id)}/annotation-mode'
     return Dataset(dataset_id, url, settings, {q['name']: q['id'] for q in settings.questions})
 
@@ -203,15 +280,15 @@ def read_dataset(client: Client, dataset_id: str) -> Dataset:
 def _read_settings(client: Client, dataset_id: str) -> dict[str, Any]:
     """The arguments of `DatasetSettings`, of which a draft may have too few."""
     path = f'/datasets/{dataset_id}'
-    head = client.json('GET', path, 'allow_extra_metadata')
+    head = client.json('GET', path, _Head)
     return {
-        'fields': client.json('GET', f'{path}/fields', 'items')['items'],
-        'questions': client.json('GET', f'{path}/questions', 'items')['items'],
-        'metadata': client.json('GET', f'/me{path}/metadata-properties', 'items')['items'],
+        'fields': client.json('GET', f'{path}/fields', _Items[_Part])['items'],
+        'questions': client.json('GET', f'{path}/questions', _Items[_Question])['items'],
+        'metadata': client.json('GET', f'/me{path}/metadata-properties', _Items[_Typed])['items'],
         'guidelines': head.get('guidelines') or None,
         'min_submitted': (head.get('distribution') or {}).get('min_submitted', 1),
         'allow_extra_metadata': head['allow_extra_metadata'],
-        'vectors': client.json('GET', f'{path}/vectors-settings', 'items')['items'],
+        'vectors': client.json('GET', f'{path}/vectors-settings', _Items[_Vector])['items'],
     }
 
 
@@ -263,13 +340,13 @@ def _create_workspace(client: Client, name: str) -> bool:
 def _remove_workspace(client: Client, workspace_id: str) -> None:
     """Removes a workspace without users and, as the server sees to, without datasets."""
     path = f'/workspaces/{workspace_id}'
-    if not client.json('GET', f'{path}/users', 'items')['items']:
+    if not client.json('GET', f'{path}/users', _Items[Any])['items']:
         with contextlib.suppress(RejectedBatchError):
-            client.json('DELETE', path, 'id')
+            client.json('DELETE', path, _Made)
 
 
 def _workspace_id(client: Client, name: str, may_lack: bool = False) -> str:
-    workspaces = {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', 'items')['items']}
+    workspaces = {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', _Items[_Workspace])['items']}
     if name in workspaces or may_lack:
         return workspaces.get(name, '')
     there = ', '.join(map(repr, sorted(workspaces))) or 'none'
@@ -281,7 +358,7 @@ def _workspace_id(client: Client, name: str, may_lack: bool = False) -> str:
 
 def _find(client: Client, name: str, workspace_id: str) -> dict[str, Any] | None:
     params = {'workspace_id': workspace_id, 'name': name}
-    items = client.json('GET', '/me/datasets', 'items', params=params)['items']
+    items = client.json('GET', '/me/datasets', _Items[_Found], params=params)['items']
     return next((d for d in items if d['name'] == name), None)
 
 
@@ -325,16 +402,16 @@ def _complete(client: Client, dataset_id: str, draft: Mapping[str, Any], setting
             if prop['name'] not in names:
                 _create(client, f'{path}/{kind}', prop)
     try:
-        client.json('PUT', f'{path}/publish', 'id')
+        client.json('PUT', f'{path}/publish', _Made)
     except RejectedBatchError:
-        if client.json('GET', path, 'status')['status'] != 'ready':  # else another worker was first
+        if client.json('GET', path, _State)['status'] != 'ready':  # else another worker was first
             raise
 
 
 def _create(client: Client, path: str, body: Mapping[str, Any]) -> bool:
     """POST; whether it made something. If that is there already, another worker made it, or an answer was lost."""
     try:
-        client.json('POST', path, 'id', content=orjson.dumps(body))
+        client.json('POST', path, _Made, content=orjson.dumps(body))
     except RejectedBatchError as e:
         published = 'published dataset' in str(e)
         if e.status != 409 and not published:

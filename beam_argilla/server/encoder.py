@@ -101,6 +101,9 @@ class Encoder:
                 raise InvalidRecordError(
                     'FieldType', f'Field {name!r} is text, but its value is {type(value).__name__}'
                 )
+            problem = _chat_problem(value) if kind == 'chat' and value is not None else None
+            if problem:
+                raise InvalidRecordError('FieldType', f'Field {name!r} is a conversation, but {problem}')
 
     def _check_metadata(self, metadata: Mapping[str, Any]) -> None:
         for name, value in metadata.items():
@@ -181,6 +184,17 @@ class Encoder:
         if not plain:
             item |= {k: v for k, v in (('agent', agent), ('score', score), ('type', kind)) if v is not None}
         return item
+
+
+def _chat_problem(messages: Any) -> str | None:
+    """What is wrong with a conversation; how much it may be, the server says."""
+    if not isinstance(messages, list):
+        return f'its value is {type(messages).__name__}'
+    for message in messages:
+        texts = isinstance(message, Mapping) and [message.get(key) for key in ('role', 'content')]
+        if not texts or not all(isinstance(text, str) and text for text in texts):
+            return f'a message is {_shown(message)}: each must have a role and a content, both text and not empty'
+    return None
 
 
 def _record_id(value: Any) -> str:

@@ -26,13 +26,17 @@ from beam_argilla.errors import (
     RejectedBatchError,
     TransientError,
 )
+from beam_argilla.server.cleaning import shortened, without_user
 
 
 class Verdict(Enum):
     """What becomes of a request."""
 
     PASSING = 'It is tried again until the time limit, and no record is ever to blame.'
-    FAILING = 'As PASSING; but a batch that it stays with is halved, down to the record that the server fails on.'
+    FAILING = (
+        'As PASSING; but if it stays while the server is otherwise well, a batch is halved, down to the record that it '
+        'comes for.'
+    )
     ODD = 'As PASSING; but if it stays while the server is otherwise well, it is a refusal, as BLOCKED is.'
     BLOCKED = (
         'If it comes twice, it is a refusal: it costs the record that it comes for if a request without any got '
@@ -44,19 +48,21 @@ class Verdict(Enum):
     ABSENT = 'It ends the job: `DatasetNotFoundError` if it is the dataset, else `NotArgillaError`.'
 
 
-_PASSING = {408, 425, 429, *range(500, 600)} - {501, 505}
+_BUSY = {425, 429, 503}
+_FAILING = {408, *range(500, 600)} - {501, 505}
 _ANY = range(1000)
 # The first line with the status counts.
 _OF_ARGILLA: tuple[tuple[Container[int], Verdict], ...] = (
     ({401}, Verdict.UNKNOWN_KEY),
     ({403}, Verdict.FORBIDDEN),
     ({404, 405, 501, 505}, Verdict.ABSENT),
-    ({500}, Verdict.FAILING),
-    (_PASSING, Verdict.PASSING),
+    (_BUSY, Verdict.PASSING),
+    (_FAILING, Verdict.FAILING),
     (_ANY, Verdict.REFUSED),
 )
 _OF_OTHERS: tuple[tuple[Container[int], Verdict], ...] = (
-    (_PASSING, Verdict.PASSING),
+    (_BUSY - {503}, Verdict.PASSING),
+    (_FAILING, Verdict.FAILING),  # some gateways drop, or answer 502, 503 or 504 for, what one record holds
     ({*range(200, 300), 404}, Verdict.ODD),  # an outage at some gateways, a firewall's page or a wrong address
     (_ANY, Verdict.BLOCKED),
 )
@@ -71,9 +77,11 @@ def verdict(status: int | None, foreign: bool, waking: bool = False) -> Verdict:
         waking: it said that something is being started.
     """
     if status is None:
-        return Verdict.PASSING
+        return Verdict.FAILING
     found = next(v for statuses, v in (_OF_OTHERS if foreign else _OF_ARGILLA) if status in statuses)
-    return Verdict.ODD if waking and found is Verdict.BLOCKED else found
+    if waking and found is Verdict.BLOCKED:
+        return Verdict.ODD
+    return Verdict.PASSING if waking and found is Verdict.FAILING else found
 
 
 def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) -> Exception:
@@ -81,13 +89,13 @@ def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) ->
 
     Args:
         server: its address, for messages.
-        clean: takes secrets out of a text.
+        clean: takes out of a text what must not be shown.
     """
     own = _own_detail(response)
     if own is None:
         return foreign(response, server, clean)
     status = response.status_code
-    detail, reasons = _read_detail(own)
+    detail, reasons = _read_detail(own, clean)
     message = clean(f'{_request(response)}: {status}: {detail}{_logged_as(response)}')
     match verdict(status, foreign=False):
         case Verdict.UNKNOWN_KEY:
@@ -104,15 +112,15 @@ def fault(response: httpx.Response, server: str, clean: Callable[[str], str]) ->
         case Verdict.FAILING | Verdict.PASSING:
             return TransientError(message, str(status), status, _retry_after(response.headers.get('Retry-After')))
     if status == 422 and reasons:
-        return InvalidRecordsError(message, {i: clean(r) for i, r in reasons.items()})
+        return InvalidRecordsError(message, reasons)
     return RejectedBatchError(message, status)
 
 
 def foreign(response: httpx.Response, server: str, clean: Callable[[str], str]) -> TransientError:
     """The failure that an answer is which is not Argilla's, of any status; see `fault`."""
     status = response.status_code
-    said = _said(response)
-    shown = said if len(said) <= _LONGEST_SAID else f'{said[:_LONGEST_SAID]}…'
+    said = _said(response, clean)
+    shown = shortened(said, _LONGEST_SAID)
     message = clean(
         f'Something between here and {server} answered {status} to {_request(response)}: {shown}{_logged_as(response)}'
     )
@@ -126,7 +134,7 @@ def _request(response: httpx.Response) -> str:
 
 def _logged_as(response: httpx.Response) -> str:
     request_id = response.headers.get('X-Request-ID')
-    return f' (request {request_id})' if request_id else ''
+    return f' (request {request_id})' if request_id and len(request_id) <= _LONGEST_ID else ''
 
 
 # -- Argilla's own form
@@ -135,7 +143,7 @@ def _logged_as(response: httpx.Response) -> str:
 def _own_detail(response: httpx.Response) -> Any:
     """What Argilla says is wrong; None if it is not Argilla that says so."""
     if response.status_code == 500 and response.content == b'Internal Server Error':
-        return response.text  # its last resort
+        return 'Internal Server Error'  # its last resort
     try:
         body = orjson.loads(response.content)
     except ValueError:
@@ -148,25 +156,27 @@ def _own_detail(response: httpx.Response) -> Any:
     return None
 
 
-_POSITION = re.compile(r'Record at position (\d+) is not valid because (.*)', re.DOTALL)
+_LONGEST_ID, _LONGEST_DETAIL = 100, 2000  # characters
+_POSITION = re.compile(r'Record at position (\d{1,9}) is not valid because (.*)', re.DOTALL)
 
 
-def _read_detail(detail: Any) -> tuple[str, dict[int, str]]:
+def _read_detail(detail: Any, clean: Callable[[str], str]) -> tuple[str, dict[int, str]]:
     """The server's message, and position → reason where a 422 names records.
 
     Two forms: ``{"detail": "Record at position 3 is not valid because …"}`` names the first bad record only;
     ``{"detail": {"params": {"errors": [{"loc": ["body", "items", 3, …], "msg": …}]}}}`` names all of them.
     """
     if isinstance(detail, str):
+        detail = clean(detail)
         named = _POSITION.match(detail)
         return detail, {int(named[1]): named[2]} if named else {}
     reasons: dict[int, str] = {}
     for error in _errors(detail):
         match error:
             case {'loc': ['body', 'items', int(index), *path], 'msg': message}:
-                reason = f'{".".join(map(str, path))}: {message}'
+                reason = clean(f'{".".join(map(str, path))}: {message}')
                 reasons[index] = f'{reasons[index]}; {reason}' if index in reasons else reason
-    return orjson.dumps(detail, default=str).decode()[:2000], reasons
+    return shortened(clean(orjson.dumps(detail).decode()), _LONGEST_DETAIL), reasons
 
 
 def _errors(detail: Any) -> list[Any]:
@@ -178,7 +188,7 @@ def _errors(detail: Any) -> list[Any]:
 
 # -- what others say
 
-_LONGEST_SAID = 300
+_LONGEST_SAID, _LONGEST_READ = 300, 20_000
 # Pages that say that a server is being started are short. Words of theirs that other pages have as well ('getting
 # started', 'building the future', 'starting at $5') are not among these.
 _LONGEST_NOTICE = 1_500
@@ -195,14 +205,22 @@ def _is_waking(said: str) -> bool:
     return len(said) < _LONGEST_NOTICE and _WAKING.search(said) is not None
 
 
-def _said(response: httpx.Response) -> str:
+def _said(response: httpx.Response, clean: Callable[[str], str]) -> str:
     """What a person would read, in a line. Of a redirect: where to."""
     if response.has_redirect_location:
-        return f'it redirects to {response.headers["Location"].partition("?")[0]}: use that address'
-    text = response.text[:20_000]
+        place = without_user(re.split('[?#]', response.headers['Location'])[0])
+        return f'it redirects to {place}: use that address'
+    text = clean(_text(response))[:_LONGEST_READ]
     if 'html' in response.headers.get('Content-Type', '') or text.lstrip().startswith('<'):
-        text = f'a web page: {html.unescape(_NOT_SHOWN.sub(" ", text))}'
+        text = f'a web page: {clean(html.unescape(_NOT_SHOWN.sub(" ", text)))}'
     return ' '.join(text.split()) or response.reason_phrase or 'nothing'
+
+
+def _text(response: httpx.Response) -> str:
+    try:
+        return response.text
+    except Exception:  # of a codec that is none of text, which the server says it has written in
+        return response.content.decode(errors='replace')
 
 
 # -- headers
@@ -214,13 +232,9 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return float(value)
-    date = _http_date(value)
-    return max(0.0, (date - datetime.now(timezone.utc)).total_seconds()) if date else None
-
-
-def _http_date(value: str | None) -> datetime | None:
     try:
-        date = parsedate_to_datetime(value) if value else None
-    except ValueError:
+        date = parsedate_to_datetime(value)
+        date = date if date.tzinfo else date.replace(tzinfo=timezone.utc)
+        return max(0.0, (date - datetime.now(timezone.utc)).total_seconds())
+    except (ValueError, OverflowError):  # no date, or one in a year that Python does not have
         return None
-    return date.replace(tzinfo=timezone.utc) if date is not None and date.tzinfo is None else date

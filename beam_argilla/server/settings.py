@@ -69,7 +69,7 @@ class DatasetSettings:
             names = [p['name'] for p in getattr(self, attribute)]
             twice = sorted({n for n in names if names.count(n) > 1})
             if twice:
-                raise ValueError(f'Two {kind}s are called {twice[0]!r}: give one of them another name')
+                raise ValueError(f'A second {kind} is called {twice[0]!r}: give one of them another name')
             wrong = [n for n in names if not 1 <= len(n) <= 200]
             if wrong:
                 raise ValueError(f'A {kind} is called {wrong[0]!r}: names have 1 to 200 characters')
@@ -159,6 +159,13 @@ def check_metadata_name(name: str) -> None:
 def text_field(name: str, required: bool = True, use_markdown: bool = False) -> Property:
     """A text field; its title is its name."""
     settings = {'type': 'text', 'use_markdown': use_markdown}
+    return {'name': name, 'title': name, 'required': required, 'settings': settings}
+
+
+def chat_field(name: str, required: bool = True, use_markdown: bool = False) -> Property:
+    """A conversation: at most 500 messages of at most 20,000 characters each (argilla-server 2.8, unless it is told
+    otherwise); its title is its name."""
+    settings = {'type': 'chat', 'use_markdown': use_markdown}
     return {'name': name, 'title': name, 'required': required, 'settings': settings}
 
 

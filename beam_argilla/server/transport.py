@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
-import re
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,6 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from beam_argilla.errors import CertificateError, JobError, NotArgillaError, TransientError
+from beam_argilla.server.address import is_place
+from beam_argilla.server.cleaning import without_user
 from beam_argilla.server.faults import Verdict, verdict
 
 
@@ -26,11 +27,13 @@ class Transport(NamedTuple):
         server: its address.
         verify: what `httpx` checks the server's certificate with.
         proxy: the URL of the proxy in between; None if there is none.
+        trusted: for messages: where certificates are named that are trusted, but for the machine's own.
     """
 
     server: str
     verify: ssl.SSLContext | bool
     proxy: str | None
+    trusted: str = ''
 
     def options(self) -> dict[str, Any]:
         """As `httpx.Client` and the SDK take it. What else the environment says is not asked for."""
@@ -48,7 +51,7 @@ class Transport(NamedTuple):
             return ''
         host = urlsplit(self.server).hostname
         return (
-            f' (Requests go through the proxy {_without_password(self.proxy)}, which the environment names; '
+            f' (Requests go through the proxy {without_user(self.proxy)}, which the environment names; '
             f'NO_PROXY={host} in the environment goes round it.)'
         )
 
@@ -58,7 +61,7 @@ class Transport(NamedTuple):
         Args:
             error: httpx's.
             request: its method and address.
-            clean: takes secrets out of a text.
+            clean: takes out of a text what must not be shown.
         """
         cause = type(error).__name__
         if isinstance(error, httpx.ProxyError):  # 'STATUS REASON' of an answer to CONNECT, which no record is part of
@@ -67,7 +70,7 @@ class Transport(NamedTuple):
                 return JobError(clean(f'The proxy refuses to connect to {self.server}: {error}{self.note}'))
         failure = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
         if isinstance(failure, ssl.SSLCertVerificationError):
-            return _not_trusted(self.server, failure)
+            return _not_trusted(self.server, failure, self.trusted)
         if failure is not None and failure.reason in _NOT_TLS:
             return NotArgillaError(
                 f'What answers at {self.server} does not speak TLS ({failure.reason}): is it the address of a server '
@@ -93,7 +96,10 @@ def transport(server: str, ca_file: str | os.PathLike[str] | None = None) -> Tra
     proxy = _proxy(parts)
     if proxy is not None:
         _check_proxy(proxy, parts)
-    return Transport(server, verify, proxy)
+    named = [f'{name}={os.environ[name]!r}' for name in ('SSL_CERT_FILE', 'SSL_CERT_DIR') if os.environ.get(name)]
+    if ca_file is not None:
+        named.append(f'ca_file={os.fspath(ca_file)!r}')
+    return Transport(server, verify, proxy, ' and '.join(named))
 
 
 # -- certificates
@@ -122,15 +128,16 @@ def _ssl_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
     return context
 
 
-def _not_trusted(server: str, error: ssl.SSLCertVerificationError) -> CertificateError:
+def _not_trusted(server: str, error: ssl.SSLCertVerificationError, trusted: str) -> CertificateError:
     if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
         way_out = 'It must be renewed on the server; or is the clock of this machine wrong?'
     elif error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
         way_out = 'Use an address that the certificate is for.'
     else:
+        tried = f'Nor do those in {trusted} vouch for it. ' if trusted else ''
         way_out = (
-            'If it is the right server, name a PEM file with the certificate of the authority that signed it (or with '
-            "the server's own, where it is self-signed): ArgillaConnection(ca_file=...), --ca_file FILE, or "
+            f'{tried}If it is the right server, name a PEM file with the certificate of the authority that signed it '
+            "(or with the server's own, where it is self-signed): ArgillaConnection(ca_file=...), --ca_file FILE, or "
             'SSL_CERT_FILE in the environment.'
         )
     return CertificateError(f'The certificate of {server} is not trusted: {error.verify_message}. {way_out}')
@@ -157,15 +164,21 @@ def _proxy(server: SplitResult) -> str | None:
 
 def _check_proxy(proxy: str, server: SplitResult) -> None:
     try:
-        if not urlsplit(proxy).hostname:
-            raise ValueError('There is no host in it.')
         httpx.Client(proxy=proxy, verify=False).close()
-    except (ValueError, ImportError, httpx.InvalidURL) as e:
-        raise JobError(
-            f'The proxy {_without_password(proxy)} for {server.geturl()}, which the environment names '
-            f'({server.scheme.upper()}_PROXY or ALL_PROXY), cannot be used: {_without_password(str(e))} Correct it, or '
-            f'go round it with NO_PROXY={server.hostname} in the environment.'
-        ) from None
+    except ImportError as e:
+        problem = str(e)
+    except (ValueError, httpx.InvalidURL):  # whose texts may hold a part of the password
+        problem = 'it is no address of a proxy that is known here.'
+    else:
+        if ' ' not in proxy and is_place(proxy, ('http', 'https', 'socks5', 'socks5h')):
+            return
+        problem = 'it is no address.'
+    raise JobError(
+        f'The proxy {without_user(proxy)} for {server.geturl()}, which the environment names '
+        f'({server.scheme.upper()}_PROXY or ALL_PROXY), cannot be used: {problem} Write it as http://HOST:PORT or '
+        'http://USER:PASSWORD@HOST:PORT (in the password, %40 for @, %2F for /, %20 for a space), or go round it with '
+        f'NO_PROXY={server.hostname} in the environment.'
+    )
 
 
 def _is_excepted(host: str, port: int | None, no_proxy: str) -> bool:
@@ -205,8 +218,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, 'ipv4_mapped', None) or address
-
-
-def _without_password(text: str) -> str:
-    """The text without the users' names and passwords of URLs in it."""
-    return re.sub(r'(?<=//)[^/\s]*@', '', text)

@@ -2,17 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from beam_argilla.failures import FailedRecord, failed_rows
 from beam_argilla.records import Record, Suggestion, agent_name, external_id
-from beam_argilla.server.settings import DatasetSettings, rating_question, text_field, text_question
+from beam_argilla.server.settings import (
+    DatasetSettings,
+    Property,
+    metadata_property,
+    rating_question,
+    text_field,
+    text_question,
+)
 from beam_argilla.tasks.task import TaskOptions, metadata_value, parse_rating
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# What is called after a place for a generation: its field, its questions, its model.
+_OF_A_PLACE = re.compile(r'(generations-\d+)(-.+)?', re.DOTALL)
+_WARNED_OF = re.compile(r'(?<= of )generations-\d+(?= is not one of )')
+
+
+def is_place(name: str) -> bool:
+    """Whether it is the name of a field that is a place for a generation."""
+    match = _OF_A_PLACE.fullmatch(name)
+    return match is not None and match[2] is None
+
+
+def moved(record: Record, places: Mapping[str, str]) -> Record:
+    """The record with generations at other places, and with each all that is called after its place.
+
+    Args:
+        places: name of the field that a generation is in → of the one that it shall be in.
+    """
+
+    def name(old: str) -> str:
+        match = _OF_A_PLACE.fullmatch(old)
+        return old if match is None else places.get(match[1], match[1]) + (match[2] or '')
+
+    return record._replace(
+        fields={name(field): value for field, value in record.fields.items()},
+        suggestions=tuple(s._replace(question=name(s.question)) for s in record.suggestions),
+        metadata={name(key): value for key, value in record.metadata.items()},
+        vectors={name(key): value for key, value in record.vectors.items()},
+        warnings=tuple(_WARNED_OF.sub(lambda match: name(match[0]), text) for text in record.warnings),
+    )
 
 
 @dataclass(frozen=True)
@@ -26,6 +65,7 @@ class Preference(TaskOptions):
         num_generations: places for generations in a record.
         ratings: the scale.
         suggestions: False leaves ratings and rationales out.
+        scores: keep the exact scores that ratings stand for (see `Scale`) as metadata, ``generations-{i}-score``.
         agent: who rated, for all suggestions; a column of the input (``Columns(agent=...)``) goes before it. Characters
             that the server does not take in an agent's name are replaced by ``-``.
 
@@ -41,6 +81,7 @@ class Preference(TaskOptions):
     num_generations: int
     ratings: Sequence[int] = (1, 2, 3, 4, 5)
     suggestions: bool = True
+    scores: bool = False
     agent: str | None = None
 
     def __post_init__(self) -> None:
@@ -68,24 +109,29 @@ class Preference(TaskOptions):
         return DatasetSettings(
             fields=[
                 text_field('id', use_markdown=self.use_markdown),
-                text_field('instruction', use_markdown=self.use_markdown),
+                self._instruction_field(),
                 *(text_field(n, required=i == 0, use_markdown=self.use_markdown) for i, n in enumerate(names)),
             ],
             questions=questions,
-            metadata=self._properties(*(f'{n}-model' for n in names)),
+            metadata=[*self._properties(*(f'{n}-model' for n in names)), *self._score_properties(names)],
             guidelines=self.guidelines,
             min_submitted=self.min_submitted,
         )
 
+    def _score_properties(self, names: Sequence[str]) -> list[Property]:
+        return [metadata_property(f'{name}-score', 'float') for name in names if self.scores]
+
     def records(self, table: pa.Table) -> Iterator[Record | FailedRecord]:
-        from beam_argilla.generations import group_starts, rows
+        from beam_argilla.generations import SCORE, group_starts, rows
 
         starts = group_starts(table).tolist()
         bounds = zip(starts, [*starts[1:], table.num_rows], strict=True)
-        ids, instructions, generations, models, ratings, rationales, agents = (
+        ids, generations, models, ratings, rationales, agents = (
             table.column(c).to_pylist()
-            for c in ('instruction_id', 'instruction', 'generation', 'model_name', 'rating', 'rationale', 'agent')
+            for c in ('instruction_id', 'generation', 'model_name', 'rating', 'rationale', 'agent')
         )
+        instructions = self._instructions(table)
+        scores = table.column(SCORE).to_pylist() if self.scores and SCORE in table.column_names else None
         kept = self._cells(table)
         names = [f'generations-{i}' for i in range(self.num_generations)]
         field_names = ['id', 'instruction', *names]
@@ -123,6 +169,9 @@ class Preference(TaskOptions):
             if self.model_names:
                 pairs = zip(names, models[start:end], strict=False)
                 metadata = {f'{name}-model': model for name, model in pairs if model is not None}
+            if scores is not None:
+                scored = zip(names, scores[start:end], strict=False)
+                metadata |= {f'{name}-score': score for name, score in scored if score is not None}
             for m, column in kept:
                 value = metadata_value(m, column[start:end], warnings)
                 if value is not None:

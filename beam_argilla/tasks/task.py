@@ -9,9 +9,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import orjson
+
 from beam_argilla.failures import FailedRecord
 from beam_argilla.records import Record
-from beam_argilla.server.settings import DatasetSettings, Property, check_metadata_name, metadata_property
+from beam_argilla.server.settings import (
+    DatasetSettings,
+    Property,
+    chat_field,
+    check_metadata_name,
+    metadata_property,
+    text_field,
+)
 
 if TYPE_CHECKING:  # a task is described, and its mistakes are found, without Arrow
     import pyarrow as pa
@@ -80,6 +89,8 @@ class TaskOptions(Task):
     Args:
         guidelines: shown to annotators.
         use_markdown: show the texts as Markdown.
+        chat: show the instruction as a conversation (a chat field), of which a text is the user's only turn. The input
+            has to be read with ``Columns(chat=True)``, which `WriteToArgilla` does if it reads it.
         model_names: keep the models' names as metadata, hidden from annotators, who should not know.
         metadata: columns to keep as metadata; a plain name means terms.
         min_submitted: how many annotators must answer before a record is complete.
@@ -88,6 +99,7 @@ class TaskOptions(Task):
 
     guidelines: str | None = None
     use_markdown: bool = False
+    chat: bool = False
     model_names: bool = False
     metadata: Sequence[Metadata | str] = ()
     min_submitted: int = 1
@@ -107,6 +119,23 @@ class TaskOptions(Task):
     @property
     def _kept(self) -> tuple[Metadata, ...]:
         return cast(tuple[Metadata, ...], self.metadata)
+
+    def _instruction_field(self) -> Property:
+        make = chat_field if self.chat else text_field
+        return make('instruction', use_markdown=self.use_markdown)
+
+    def _instructions(self, table: pa.Table) -> list[Any]:
+        """The values of that field, of each row of a canonical table."""
+        from beam_argilla.generations import MESSAGES
+
+        texts = table.column('instruction').to_pylist()
+        if not self.chat:
+            return texts
+        messages = table.column(MESSAGES).to_pylist() if MESSAGES in table.column_names else [None] * len(texts)
+        return [
+            [{'role': 'user', 'content': text}] if said is None else orjson.loads(said)
+            for text, said in zip(texts, messages, strict=True)
+        ]
 
     def _properties(self, *models: str) -> list[Property]:
         """The metadata properties: those of the models' names, if they are kept, and those of the columns."""
@@ -143,7 +172,11 @@ def metadata_value(metadata: Metadata, cells: Sequence[list[str | None] | None],
         return texts[0] if len(texts) == 1 else texts or None
     numbers = list(dict.fromkeys(_number(text, metadata.type) for text in texts))
     if len(numbers) > 1:
-        warnings.append(f'metadata {metadata.property_name!r} differs within the group ({numbers}): the first was kept')
+        first, *others = numbers
+        warnings.append(
+            f'{", ".join(map(str, others))} of metadata {metadata.property_name!r}: a record has one {metadata.type} '
+            f'there, but its rows have {len(numbers)}; {first}, the first in their order, was kept'
+        )
     return numbers[0] if numbers else None
 
 

@@ -33,7 +33,11 @@ class TextGeneration(TaskOptions):
 
     def settings(self) -> DatasetSettings:
         return DatasetSettings(
-            fields=[text_field(name, use_markdown=self.use_markdown) for name in ('id', 'instruction', 'generation')],
+            fields=[
+                text_field('id', use_markdown=self.use_markdown),
+                self._instruction_field(),
+                text_field('generation', use_markdown=self.use_markdown),
+            ],
             questions=[
                 label_question(
                     'quality',
@@ -47,9 +51,10 @@ class TextGeneration(TaskOptions):
         )
 
     def records(self, table: pa.Table) -> Iterator[Record]:
-        columns = [table.column(c).to_pylist() for c in ('instruction_id', 'instruction', 'generation', 'model_name')]
+        columns = [table.column(c).to_pylist() for c in ('instruction_id', 'generation', 'model_name')]
         metadata = self._cells(table)
-        for i, (group, instruction, generation, model) in enumerate(zip(*columns, strict=True)):
+        rows = zip(self._instructions(table), *columns, strict=True)
+        for i, (instruction, group, generation, model) in enumerate(rows):
             warnings: list[str] = []
             values = {m.property_name: metadata_value(m, [column[i]], warnings) for m, column in metadata}
             if self.model_names:

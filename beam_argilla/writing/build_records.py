@@ -31,7 +31,8 @@ class BuildRecords(Fallible):
 
     Raises:
         InputError: (when it is applied, or, where the columns are not known yet, while running) the task keeps a
-            column as metadata that was not read; or one was read as metadata that the task does not keep.
+            column as metadata that was not read, or shows conversations that were not read; or a column was read as
+            metadata that the task does not keep.
 
     Example:
         >>> records = groups | ba.BuildRecords(ba.Preference(num_generations=4))
@@ -42,8 +43,14 @@ class BuildRecords(Fallible):
         self.task = task
 
     def expand(self, tables: beam.PCollection) -> beam.PCollection:
-        carried = getattr(tables, 'input_facts', InputFacts()).metadata
+        facts = getattr(tables, 'input_facts', InputFacts())
+        carried = facts.metadata
         if carried is not None:
+            if getattr(self.task, 'chat', False) and not facts.chat:
+                raise InputError(
+                    'The task shows instructions as conversations (chat=True), but their messages were not read: say '
+                    'so to the input as well, Columns(chat=True).'
+                )
             _check_metadata(self.task, carried)
             unkept = [name for name in carried if name not in self.task.metadata_columns]
             if unkept:

@@ -17,6 +17,7 @@ from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.writing.as_record import as_record
+from beam_argilla.writing.preview import preview
 
 
 class CheckedRecord(NamedTuple):
@@ -33,6 +34,16 @@ class CheckedRecord(NamedTuple):
     def shown(self) -> str:
         """The JSON over several lines, for people."""
         return orjson.dumps(orjson.loads(self.item), option=orjson.OPT_INDENT_2).decode()
+
+    def preview(self, settings: Any) -> str:
+        """The record as a person would see it, for a terminal.
+
+        Args:
+            settings: of the dataset (`DatasetSettings`, or an `argilla.Settings`).
+        """
+        dataset = DatasetSettings.of(settings)
+        titles = [{part['name']: part['title'] for part in parts} for parts in (dataset.fields, dataset.questions)]
+        return preview(orjson.loads(self.item), *titles)
 
 
 coders.registry.register_coder(CheckedRecord, coders.RowCoder)

@@ -10,7 +10,7 @@ from apache_beam.metrics import Metrics
 from beam_argilla.errors import InvalidRecordError
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.records import Record
-from beam_argilla.server.bulk import decode_item
+from beam_argilla.server.bulk import Item, decode_item
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.writing.existing import Existing, Fingerprint, fingerprint
 from beam_argilla.writing.results import WrittenRecord
@@ -46,8 +46,13 @@ class Compare(beam.DoFn):
         return wanted.suggestions == suggestions if self._replace else wanted.suggestions <= suggestions
 
     def fingerprint(self, record: Record) -> Fingerprint | None:
+        item = self.as_sent(record)
+        return None if item is None else fingerprint(item)
+
+    def as_sent(self, record: Record) -> Item | None:
+        """What would be sent of it."""
         assert self.encoder is not None
         try:
-            return fingerprint(decode_item(self.encoder.encode(record)))
+            return decode_item(self.encoder.encode(record))
         except InvalidRecordError:
             return None  # the sink will say what is wrong with it

@@ -38,7 +38,8 @@ class Distinct(beam.PTransform):
     """Leaves one of records with the same external id, and none of those that the dataset holds already.
 
     Input: PCollection of `Record`. Output: records to send; output ``unchanged``: `WrittenRecord`s; output
-    ``refused``: `FailedRecord`s, for records that share an id and differ: which one is right, nobody can know.
+    ``refused``: `FailedRecord`s, for records that share an id and differ: which one is right, nobody can know; and for
+    those that cannot be adopted.
 
     Args:
         dataset: side input.
@@ -84,9 +85,10 @@ class Distinct(beam.PTransform):
             adopted = (
                 {name: chosen[name] for name in ('missing', 'others')}
                 | 'Meet again' >> beam.CoGroupByKey()
-                | 'Adopt' >> beam.ParDo(Adopt(*self._options), dataset).with_outputs('unchanged', main='records')
+                | 'Adopt'
+                >> beam.ParDo(Adopt(*self._options), dataset).with_outputs('unchanged', Refused.TAG, main='records')
             )
-            for name in ('records', 'unchanged'):
+            for name in out:
                 out[name] = (out[name], adopted[name]) | f'All {name}' >> beam.Flatten()
         return out
 

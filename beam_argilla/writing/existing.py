@@ -71,9 +71,10 @@ class Existing(NamedTuple):
         external_id, record_id: its own.
         content, suggestions, vectors: its fingerprint.
         subject: what `subject` makes of it if it may be adopted; else None.
+        texts: what `texts` makes of it if it may be adopted; else empty.
         shown_id: its field ``id``.
         is_anyones: whether that is no more than the sha256 of its instruction, as distilabel writes it, or nothing.
-        is_answered: whether somebody has answered it.
+        is_answered: whether somebody has answered it, be it a draft or a discarded answer.
         inserted_at: when it was made, by the server's clock.
     """
 
@@ -83,6 +84,7 @@ class Existing(NamedTuple):
     suggestions: list[bytes]
     vectors: list[bytes]
     subject: bytes | None
+    texts: dict[str, bytes]
     shown_id: Any
     is_anyones: bool
     is_answered: bool
@@ -99,6 +101,11 @@ def subject(fields: Mapping[str, Any], settings: DatasetSettings) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+def texts(fields: Mapping[str, Any]) -> dict[str, bytes]:
+    """What people judge of a record, in 16 bytes for each of its fields: all but the instruction's id."""
+    return {name: _digest(value) for name, value in _known(fields).items() if name != 'id'}
+
+
 def is_of_others(item: Item) -> bool:
     """Whether this package would have given the record another external id."""
     shown = item.fields.get('id')
@@ -108,6 +115,7 @@ def is_of_others(item: Item) -> bool:
 def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, ...]:
     content, suggestions, vectors = fingerprint(item)
     shown, instruction = item.fields.get('id'), item.fields.get('instruction')
+    adoptable = adopt and is_of_others(item)
     return tuple(
         Existing(
             external_id=item.external_id,
@@ -115,7 +123,8 @@ def _existing(item: Item, settings: DatasetSettings, adopt: bool) -> tuple[Any, 
             content=content,
             suggestions=list(suggestions),
             vectors=list(vectors),
-            subject=subject(item.fields, settings) if adopt and is_of_others(item) else None,
+            subject=subject(item.fields, settings) if adoptable else None,
+            texts=texts(item.fields) if adoptable else {},
             shown_id=shown,
             is_anyones=adopt and shown in (None, hashlib.sha256(str(instruction).encode()).hexdigest()),
             is_answered=bool(item.responses),

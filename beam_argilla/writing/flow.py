@@ -19,6 +19,7 @@ _QUEUE_LOW, _QUEUE_HIGH = 1.0, 3.0
 _FIRST_RECORDS, _FIRST_IN_FLIGHT = 100, 1.0  # the first answer tells what one request alone takes
 _FEWEST_RECORDS = 10
 _STEP = 25  # records
+_BELOW_FOR = 200  # requests for which a size that did not get through is not tried again
 
 
 class FlowControl:
@@ -33,6 +34,8 @@ class FlowControl:
         self._max_records = max_records
         self._max_in_flight = max_in_flight
         self._records = float(min(_FIRST_RECORDS, max_records))
+        self._fits = max_records  # what no request has more of
+        self._below_for = 0  # requests from now on for which that is less than `max_records`
         self._limit = _FIRST_IN_FLIGHT
         self._best = float('inf')  # seconds per record when the server was least busy
         self._decreased = float('-inf')
@@ -73,9 +76,12 @@ class FlowControl:
             elif queued > _QUEUE_HIGH:
                 self._limit = max(self._limit - 1 / self._limit, 1.0)
             if seconds > _AIM_HIGH:
-                self._records = max(self._records * 0.75, min(_FEWEST_RECORDS, self._max_records))
+                self._records = max(self._records * 0.75, min(_FEWEST_RECORDS, self._fits))
             elif seconds < _AIM_LOW and records >= self.records:  # a smaller one says nothing about larger ones
-                self._records = min(self._records + _STEP, self._max_records)
+                self._records = min(self._records + _STEP, self._fits)
+            self._below_for -= 1
+            if self._below_for <= 0 and self._fits < self._max_records:
+                self._fits, self._below_for = min(2 * self._fits, self._max_records), _BELOW_FOR
             self._free.notify_all()
 
     def overloaded(self, sent: float) -> None:
@@ -83,5 +89,12 @@ class FlowControl:
         with self._free:
             if sent > self._decreased:
                 self._limit = max(self._limit / 2, 1.0)
-                self._records = max(self._records * 0.75, min(_FEWEST_RECORDS, self._max_records))
+                self._records = max(self._records * 0.75, min(_FEWEST_RECORDS, self._fits))
                 self._decreased = time.monotonic()
+
+    def too_large(self, records: int, fits: int) -> None:
+        """A request of so many records did not get through, but in pieces, the largest of which had `fits` records."""
+        with self._free:
+            if fits < records <= self._fits:
+                self._fits, self._below_for = max(fits, 1), _BELOW_FOR
+                self._records = min(self._records, float(self._fits))

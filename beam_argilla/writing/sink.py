@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
@@ -46,7 +47,7 @@ from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import Dataset, read_dataset
 from beam_argilla.server.differences import differences
 from beam_argilla.server.encoder import Encoder
-from beam_argilla.server.retries import Attempt, RetryPolicy
+from beam_argilla.server.retries import Attempt, RetryPolicy, Streak
 from beam_argilla.threads import in_background
 from beam_argilla.writing.flow import FlowControl
 from beam_argilla.writing.results import WrittenRecord
@@ -88,6 +89,22 @@ class _Report:
     retries: list[Attempt] = field(default_factory=list)
 
 
+class _Piece(NamedTuple):
+    """Records to be sent in one request.
+
+    Attributes:
+        batch: the records.
+        streak: how often they failed until now.
+        first_sent: when they were sent before, if nobody knows whether the server wrote them.
+        again: something in between refused them, and no request without records after that.
+    """
+
+    batch: Sequence[_Pending]
+    streak: Streak
+    first_sent: Sent | None = None
+    again: bool = False
+
+
 class _Sender:
     """The connection to one server from one worker process."""
 
@@ -118,8 +135,11 @@ class _Sender:
 
     def _write(self, dataset: Dataset, batch: Sequence[_Pending], replace: bool) -> _Report:
         report = _Report()
+        pieces = deque([_Piece(batch, Streak(len(batch)))])
         try:
-            self._write_batch(dataset, batch, replace, report)
+            while pieces:  # breadth first: what can be written is, before what cannot costs time
+                pieces += self._write_piece(dataset, pieces.popleft(), replace, report)
+            self._learn_size(batch, report)
         except BaseException as e:
             # Only what ends the job comes here. The others shall not keep its process alive with their retries; if the
             # runner tries again in this process, it does so with another sender.
@@ -131,24 +151,10 @@ class _Sender:
             self.flow.release()
         return report
 
-    def _write_batch(
-        self,
-        dataset: Dataset,
-        batch: Sequence[_Pending],
-        replace: bool,
-        report: _Report,
-        first_sent: Sent | None = None,
-        again: bool = False,
-    ) -> None:
-        """Writes what can be written of the batch. A record that the server refuses costs itself, not the batch.
-
-        Args:
-            first_sent: when these records were sent before, if nobody knows whether the server wrote them.
-            again: something in between refused them, and no request without records after that.
-        """
-        if not batch:
-            return
-        sent = first_sent or self._server_time.now()
+    def _write_piece(self, dataset: Dataset, piece: _Piece, replace: bool, report: _Report) -> list[_Piece]:
+        """Writes the records, or says what shall be tried instead. One that is refused costs itself, not the others."""
+        batch = piece.batch
+        sent = piece.first_sent or self._server_time.now()
 
         def observe(attempt: Attempt) -> None:
             if attempt.failure is None:
@@ -161,51 +167,37 @@ class _Sender:
 
         try:
             items = [p.item for p in batch]
-            written = upsert(self.client, dataset.id, items, observe, self._server_time, first_sent)
+            written = upsert(self.client, dataset.id, items, observe, self._server_time, piece.first_sent, piece.streak)
         except InvalidRecordsError as e:
             self._check_unchanged(dataset, e)
             rest = [pending for index, pending in enumerate(batch) if index not in e.reasons]
             if len(rest) == len(batch):  # it names records that were not sent
-                self._halve(dataset, batch, replace, report, e, sent)
-                return
+                return _halves(piece, sent, report, e)
             for index, pending in enumerate(batch):
                 if index in e.reasons:
                     report.outcomes.append((pending, ('Refused', e.reasons[index], e.status)))
-            self._write_batch(dataset, rest, replace, report, first_sent)
+            return [_Piece(rest, Streak(len(rest)), piece.first_sent)] if rest else []
         except RejectedBatchError as e:
-            self._halve(dataset, batch, replace, report, e, sent)
+            return _halves(piece, sent, report, e)
         except GatewayError as e:
-            check_open(self.client, dataset.id)
-            if len(batch) == 1 and not again:  # it may have refused everything until just now
-                self._write_batch(dataset, batch, replace, report, sent, again=True)
-                return
+            check_open(self.client, dataset.id, piece.streak.of(0))
+            if len(batch) == 1 and not piece.again:  # it may have refused everything until just now
+                return [piece._replace(first_sent=sent, again=True)]
             if len(batch) == 1:
                 self._check_blocked(e)
-            self._halve(dataset, batch, replace, report, e, sent)
-        else:
-            self._wrote = True
-            if replace:
-                for pending, upserted in zip(batch, written, strict=True):
-                    self._delete_stale(dataset, pending.record, upserted)
-            report.outcomes += zip(batch, written, strict=True)
+            return _halves(piece, sent, report, e)
+        self._wrote = True
+        if replace:
+            for pending, upserted in zip(batch, written, strict=True):
+                self._delete_stale(dataset, pending.record, upserted)
+        report.outcomes += zip(batch, written, strict=True)
+        return []
 
-    def _halve(
-        self,
-        dataset: Dataset,
-        batch: Sequence[_Pending],
-        replace: bool,
-        report: _Report,
-        error: RejectedBatchError | InvalidRecordsError | GatewayError,
-        first_sent: Sent,
-    ) -> None:
-        """Which record it is, or whether they are too many, only trying can tell."""
-        if len(batch) == 1:
-            name = 'Blocked' if isinstance(error, GatewayError) else 'Rejected'
-            report.outcomes.append((batch[0], (name, str(error), error.status)))
-            return
-        half = len(batch) // 2
-        self._write_batch(dataset, batch[:half], replace, report, first_sent)
-        self._write_batch(dataset, batch[half:], replace, report, first_sent)
+    def _learn_size(self, batch: Sequence[_Pending], report: _Report) -> None:
+        """A batch all of which got through, but only in pieces, was too large."""
+        largest = max((records for records, _, _ in report.requests), default=0)
+        if largest < len(batch) and all(isinstance(outcome, Upserted) for _, outcome in report.outcomes):
+            self.flow.too_large(len(batch), largest)
 
     def _delete_stale(self, dataset: Dataset, record: Record, upserted: Upserted) -> None:
         sent = {dataset.question_ids[s.question] for s in record.suggestions}
@@ -252,6 +244,19 @@ class _Sender:
             self.flow.records,
             _SECONDS_BETWEEN_WARNINGS,
         )
+
+
+def _halves(
+    piece: _Piece, sent: Sent, report: _Report, error: RejectedBatchError | InvalidRecordsError | GatewayError
+) -> list[_Piece]:
+    """Which record it is, or whether they are too many, only trying can tell."""
+    batch = piece.batch
+    if len(batch) == 1:
+        name = 'Blocked' if isinstance(error, GatewayError) else 'Rejected'
+        report.outcomes.append((batch[0], (name, str(error), error.status)))
+        return []
+    half = len(batch) // 2
+    return [_Piece(part, piece.streak.of(len(part)), sent) for part in (batch[:half], batch[half:])]
 
 
 class WriteRecordsFn(beam.DoFn):

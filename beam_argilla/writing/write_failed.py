@@ -12,6 +12,7 @@ from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+from beam_argilla.errors import JobError
 from beam_argilla.failed_files import (
     SUFFIX,
     check_writable,
@@ -24,7 +25,7 @@ from beam_argilla.failed_files import (
     write,
 )
 from beam_argilla.failures import FailedRecord
-from beam_argilla.files import is_local
+from beam_argilla.files import identity, is_local
 from beam_argilla.input.failed import ReadFailed
 from beam_argilla.runners import workers_run_here
 
@@ -39,8 +40,9 @@ class WriteFailed(beam.PTransform):
     two files, of a bundle that was repeated. When the job ends well, each stands there once. (On input that never ends,
     repeated bundles leave theirs.) Nothing else is written beside them, and nothing at all if nothing was refused.
 
-    Files that an earlier run has written at the prefix are removed when the job begins; if this pipeline reads them
-    (`ReadFailed`, applied before this), when it has ended well. No other file is touched.
+    Files that an earlier run has written at the prefix are removed when the job begins; if this pipeline reads some of
+    them (`ReadFailed`, applied before this), those that it read, when it has ended well. No other file is touched.
+    Jobs that run at the same time need places of their own: one whose files were removed by another fails at its end.
 
     Input: PCollection of `FailedRecord`. Output: the paths of the files.
 
@@ -50,7 +52,8 @@ class WriteFailed(beam.PTransform):
 
     Raises:
         JobError: it cannot be written there: told while the pipeline is built, if its workers run on this machine.
-        ValueError: there is no such file system.
+            (While running) a file of this job was removed before its end.
+        ValueError: there is no such file system, or the place is empty.
 
     Example:
         >>> result = rows | ba.WriteToArgilla('answers', task=task, connection=connection, columns=ba.Columns())
@@ -66,24 +69,25 @@ class WriteFailed(beam.PTransform):
         p = failed.pipeline
         if workers_run_here(p):
             check_writable(self.prefix)
-        again = sorted(_dealt_with_in(p) & shards(self.prefix).keys())
+        read = _read_in(p)
+        again = [path for path in shards(self.prefix) if identity(path) in read]
         # A side input is complete before the main input is seen: what is there is removed before anything is written.
         begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, bool(again)))
         run = beam.pvalue.AsSingleton(begun)
         written = [
             source
             | f'In one window {i}' >> beam.WindowInto(GlobalWindows())
-            | f'Write {i}' >> beam.ParDo(_Write(self.prefix), run).with_output_types(str)
+            | f'Write {i}' >> beam.ParDo(_Write(self.prefix), run).with_output_types(tuple[str, int])
             for i, source in enumerate(_sources(failed))
         ]
-        paths = written | 'Written' >> beam.Flatten(pipeline=p)
+        sizes = written | 'Written' >> beam.Flatten(pipeline=p)
         if failed.is_bounded:
             _ = (
                 p
                 | 'At the end' >> beam.Create([None])
-                | 'End' >> beam.ParDo(_End(self.prefix, again), run, beam.pvalue.AsIter(paths))
+                | 'End' >> beam.ParDo(_End(self.prefix, again), run, beam.pvalue.AsIter(sizes))
             )
-        return paths
+        return sizes | 'Paths' >> beam.Keys()
 
     def display_data(self) -> dict[str, Any]:
         return {'files': self.pattern}
@@ -102,14 +106,14 @@ def _sources(failed: beam.PCollection) -> Iterator[beam.PCollection]:
         yield failed
 
 
-def _dealt_with_in(pipeline: beam.Pipeline) -> set[str]:
-    """The files of what was refused that nobody needs once the transforms of the pipeline so far are done."""
+def _read_in(pipeline: beam.Pipeline) -> set[str]:
+    """The identities of the files of what was refused that the transforms of the pipeline so far send again."""
     found: set[str] = set()
 
     class Readers(PipelineVisitor):
         def enter_composite_transform(self, node: Any) -> None:
             if isinstance(node.transform, ReadFailed):
-                found.update(node.transform.files_dealt_with)
+                found.update(map(identity, node.transform.files))
 
     pipeline.visit(Readers())
     return found
@@ -129,7 +133,7 @@ class _Begin(beam.DoFn):
 
 
 class _Write(beam.DoFn):
-    """FailedRecords → the paths of the files they are in; each file is of one bundle."""
+    """FailedRecords → path and size of the files they are in; each file is of one bundle."""
 
     def __init__(self, prefix: str):
         self._prefix = prefix
@@ -137,20 +141,20 @@ class _Write(beam.DoFn):
         self._lines: list[bytes] = []
 
     def start_bundle(self) -> None:
-        self._paths: list[str] = []
+        self._sizes: dict[str, int] = {}
         self._lines, self._bytes = [], 0
 
     def process(self, failed: FailedRecord, run: str) -> None:
         self._run = run
-        self._lines.append(failed.to_json().encode() + b'\n')
+        self._lines.append(FailedRecord.to_json(failed).encode() + b'\n')
         self._bytes += len(self._lines[-1])
         if self._bytes > self._most:
             self._flush()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         self._flush()
-        for path in self._paths:
-            yield WindowedValue(path, MIN_TIMESTAMP, (GlobalWindow(),))
+        for path_and_size in self._sizes.items():
+            yield WindowedValue(path_and_size, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def teardown(self) -> None:
         self._flush()  # of a bundle that has failed: elsewhere nothing is left to write
@@ -159,31 +163,38 @@ class _Write(beam.DoFn):
         if not self._lines:
             return
         lines, self._lines, self._bytes = self._lines, [], 0
-        if self._most or not self._paths:
-            self._paths.append(new_shard(self._prefix, self._run))
+        data = b''.join(lines)
+        path = new_shard(self._prefix, self._run) if self._most or not self._sizes else next(iter(self._sizes))
         try:
-            write(self._paths[-1], b''.join(lines))
+            write(path, data)
         except Exception as e:  # each cloud's client has exceptions of its own
             raise unwritable(self._prefix, e) from e
+        self._sizes[path] = self._sizes.get(path, 0) + len(data)
 
 
 class _End(beam.DoFn):
-    """Removes what bundles wrote that were repeated, and what this job has sent again."""
+    """Sees that all is there, and removes what bundles wrote that were repeated, and what this job has sent again."""
 
     def __init__(self, prefix: str, again: list[str]):
         self._prefix = prefix
         self._again = set(map(name_of, again))
 
-    def process(self, _: None, run: str, paths: Iterable[str]) -> None:
-        names = set(map(name_of, paths))
-        _remove(
-            self._prefix,
-            [
-                path
-                for path, of_run in shards(self._prefix).items()
-                if name_of(path) in self._again or (of_run == run and name_of(path) not in names)
-            ],
-        )
+    def process(self, _: None, run: str, sizes: Iterable[tuple[str, int]]) -> None:
+        own = {name_of(path): size for path, size in sizes}
+        there = {name_of(path): (path, shard) for path, shard in shards(self._prefix).items()}
+        lost = [name for name, size in own.items() if name not in there or there[name][1].num_bytes != size]
+        if lost:
+            raise JobError(
+                f'What this job has refused is not all there any more: {sorted(lost)[0]} was removed from '
+                f'{self._prefix}-*{SUFFIX} while the job ran, as another job with the same --failed does when it '
+                'begins. Give each job a place of its own, and run this one again.'
+            )
+        done = [
+            path
+            for name, (path, shard) in there.items()
+            if name in self._again or (shard.run == run and name not in own)
+        ]
+        _remove(self._prefix, done)
 
 
 def _remove(prefix: str, paths: Iterable[str]) -> None:
@@ -191,4 +202,5 @@ def _remove(prefix: str, paths: Iterable[str]) -> None:
         if paths := sorted(paths):
             FileSystems.delete(paths)
     except Exception as e:  # each cloud's client has exceptions of its own
-        raise unwritable(prefix, e) from e
+        if shards(prefix).keys() & set(paths):  # rather than removed by another job meanwhile
+            raise unwritable(prefix, e) from e

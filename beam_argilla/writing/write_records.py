@@ -58,7 +58,10 @@ class WriteRecords(beam.PTransform):
             one that something else wrote on the same subject (with the same text in the field ``instruction``, and in
             ``generation`` if there is one). That is for datasets which distilabel filled: it gives random external ids.
             The record that is there keeps its external id and what people have answered; the rest becomes
-            this one's. Of several the answered one is taken, then the oldest. Needs bounded input without windows.
+            this one's, but for the places of generations: those of the record that is there stay, and what belongs to
+            each goes along. Where people have answered other texts (drafts count), the new record is refused as
+            ``AnsweredRecord``. Of several the answered one is taken, then the oldest. Needs bounded input without
+            windows.
         max_parallelism: the most workers that write side by side, for small servers. None: as many as there are.
         distinct: False if external ids are unique already; saves a shuffle.
         max_records: bound on records in a request; at most 500, the server's limit.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
 
 from beam_argilla.columns import Columns, as_columns
+from beam_argilla.generations import InputFacts
 from beam_argilla.grouping.group_generations import GroupGenerations
 from beam_argilla.grouping.policies import Policies
 from beam_argilla.input.format_generations import FormatGenerations
@@ -31,12 +33,13 @@ class WriteToArgilla(beam.PTransform):
     Args:
         dataset: name of the dataset. It is created if it does not exist; if it does, its settings must be able to hold
             the task's records.
-        task: `TextGeneration` or `Preference`.
+        task: `TextGeneration` or `Preference`. Where the input has exact scores (`Scale`), they are kept, whatever
+            `Preference.scores` is.
         connection: the server.
         workspace: name of the workspace.
         columns: what the input calls its columns; needed unless the input comes from `ReadGenerations`.
         on_conflict, overflow, min_generations: see `Policies`.
-        num_partitions, spill_location, shuffle, spill: see `GroupGenerations`.
+        num_partitions, spill_location, shuffle, spill, order, seed: see `GroupGenerations`.
         create_workspace: create the workspace if it does not exist (only owners may).
         suggestions, skip_unchanged, adopt, max_parallelism, max_records, max_bytes, max_suggestions, max_in_flight,
             retry: see `WriteRecords`.
@@ -67,6 +70,8 @@ class WriteToArgilla(beam.PTransform):
         spill_location: str | None = None,
         shuffle: bool | None = None,
         spill: bool = True,
+        order: str = 'given',
+        seed: int = 0,
         create_workspace: bool = False,
         suggestions: str = 'merge',
         skip_unchanged: bool = False,
@@ -83,16 +88,20 @@ class WriteToArgilla(beam.PTransform):
         if not (hasattr(task, 'records') and hasattr(task, 'settings')):
             raise TypeError(f'task must be a task such as Preference(num_generations=4), not {task!r}')
         if columns is not None:  # the task knows which columns it keeps as metadata
-            columns = replace(as_columns(columns), metadata=[*columns.metadata, *task.metadata_columns])
+            columns = replace(
+                as_columns(columns),
+                metadata=[*columns.metadata, *task.metadata_columns],
+                chat=columns.chat or getattr(task, 'chat', False),
+            )
         self.columns = columns
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)
-        self.group = GroupGenerations(policies, num_partitions, spill_location, shuffle, spill)
-        self.write = WriteRecords(
+        self.group = GroupGenerations(policies, num_partitions, spill_location, shuffle, spill, order, seed)
+        self._write = partial(
+            WriteRecords,
             dataset,
             connection=connection,
             workspace=workspace,
-            settings=task.settings(),
             create_workspace=create_workspace,
             suggestions=suggestions,
             skip_unchanged=skip_unchanged,
@@ -105,6 +114,7 @@ class WriteToArgilla(beam.PTransform):
             max_in_flight=max_in_flight,
             retry=retry,
         )
+        self._write(settings=task.settings())  # the former raises on what contradicts itself
         self._error_handler: Any = None
 
     def with_error_handler(self, error_handler: Any) -> WriteToArgilla:
@@ -118,11 +128,14 @@ class WriteToArgilla(beam.PTransform):
         tables = elements
         if self.columns is not None:
             tables = elements | 'Format' >> FormatGenerations(self.columns).with_error_handler(refused)
+        task: Any = self.task
+        if getattr(tables, 'input_facts', InputFacts()).scores and hasattr(task, 'scores'):
+            task = replace(task, scores=True)  # what a score was rounded to goes nowhere without the score
         records = (
             tables
             | 'Group' >> self.group.with_error_handler(refused)
-            | 'Build' >> BuildRecords(self.task).with_error_handler(refused)
+            | 'Build' >> BuildRecords(task).with_error_handler(refused)
         )
-        result = records | 'Write' >> self.write.with_error_handler(refused)
+        result = records | 'Write' >> self._write(settings=task.settings()).with_error_handler(refused)
         failed = refused.pcollections | 'Failed' >> beam.Flatten()
         return write_result(result.written, failed, self._error_handler)

@@ -8,6 +8,7 @@ import random
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 from apache_beam.transforms.error_handling import ErrorHandler
@@ -18,7 +19,7 @@ import beam_argilla as ba
 from beam_argilla.coding import from_ipc, to_ipc
 from beam_argilla.errors import InputError, RefusedError
 from beam_argilla.grouping import shuffle
-from beam_argilla.grouping.arrange import arrange
+from beam_argilla.grouping.arrange import arrange, merge
 from beam_argilla.input.tables import to_canonical
 from tests.samples import COLUMNS, canonical, pipeline, rows
 
@@ -80,6 +81,39 @@ def test_exact_duplicates_are_merged_and_counted_and_other_ones_refused():
     (failed,) = arranged.failed
     assert failed.error == 'DuplicateGeneration'
     assert json.loads(failed.data)['rows'][0]['rating'] == '5'
+
+
+@pytest.mark.parametrize('limit', [1, 1 << 30])
+def test_merged_duplicates_keep_the_metadata_of_each_whatever_comes_first(limit):
+    first = {**rows(1)[0], 'tag': ['b', 'x'], 'n': 1}
+    twins = [{**first, 'tag': t, 'n': n} for t, n in ((['a'], 1), (None, 2), ([], None), (['x', 'b'], 1), ('c', 1))]
+    unrated = {**first, 'rating': None, 'rationale': None, 'tag': ['unrated']}
+    rerated = {**first, 'rating': 5, 'tag': ['of a row that is refused']}
+    other, none = {**rows(1)[1], 'tag': 'other', 'n': 3}, {**rows(1)[2], 'tag': None, 'n': None}
+    elements = [first, *twins, unrated, rerated, other, none, none]
+    columns = ba.Columns(instruction_id='instruction_id', metadata=['tag', 'n'])
+    for seed in range(5):
+        random.Random(seed).shuffle(elements)
+        slices = [to_canonical(pa.table(pa.Table.from_pylist([e]).to_pydict()), columns).table for e in elements]
+        outputs = list(merge(slices, ba.Policies(max_generations=9), limit))
+        (table,) = (output.table for output in outputs if output.table.num_rows)
+        assert table.column('metadata.tag').to_pylist() == [['a', 'b', 'c', 'unrated', 'x'], ['other'], None]
+        assert table.column('metadata.n').to_pylist() == [['1', '2'], ['3'], None]
+        assert sum(output.counts.get('duplicate_generations', 0) for output in outputs) == 7
+        (failed,) = [f for output in outputs for f in output.failed]
+        assert json.loads(failed.data)['rows'][0]['metadata.tag'] == ['of a row that is refused']
+
+
+def test_a_second_judge_is_not_dropped_silently():
+    columns = ba.Columns(instruction_id='instruction_id', agent='judge')
+    elements = [{**rows(1)[0], 'judge': judge} for judge in ('a', 'a', 'b', None)]
+    unjudged = {**rows(1)[0], 'judge': 'c', 'rating': None, 'rationale': None}
+    arranged = arrange(canonical([*elements, unjudged], columns), ba.Policies())
+    assert arranged.table.column('agent').to_pylist() == ['a']
+    (failed,) = arranged.failed
+    assert json.loads(failed.data)['rows'][0]['agent'] == 'b'
+    assert 'agents' in failed.message
+    assert arranged.counts['duplicate_generations'] == 3
 
 
 def test_two_instruction_texts_of_one_id():
@@ -183,6 +217,26 @@ def test_groups_that_are_whole_need_no_shuffle_but_must_be_whole():
     with pytest.raises(InputError, match='shuffle=True'), pipeline() as p:
         long = to_canonical(pa.Table.from_pylist(rows(1)), COLUMNS).table
         _ = p | beam.Create([long]) | ba.GroupGenerations(shuffle=False)
+
+
+@pytest.mark.parametrize('as_rows', [True, False])
+def test_rows_of_one_id_are_two_whichever_of_their_items_were_refused(as_rows):
+    elements = [
+        {'instruction': 'a', 'generations': ['x', 'y']}, {'instruction': 'a', 'generations': [None, 'z']},
+        {'instruction': 'b', 'generations': ['x', None]}, {'instruction': 'b', 'generations': [None, 'z']},
+        {'instruction': 'c', 'generations': [None, 'x', None, 'y']},  # one row, with gaps
+        {'instruction': 'd', 'generations': ['x']}, {'instruction': 'd', 'generations': [None]},  # of which one is left
+    ]  # fmt: skip
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, json.loads(f.data)['rows'][0]['instruction']))) as handler:
+        created = p | beam.Create(elements if as_rows else [pa.Table.from_pylist(elements)])
+        tables = created | ba.FormatGenerations().with_error_handler(handler)
+        groups = tables | ba.GroupGenerations(shuffle=False).with_error_handler(handler)
+    nulls = [('NullGeneration', i) for i in 'abbccd']
+    assert_that(handler.output(), equal_to([*nulls, ('RepeatedId', 'a'), ('RepeatedId', 'b')]), 'refused')
+    left = groups | beam.FlatMap(lambda t: [(r['instruction'], r['generation']) for r in t.to_pylist()])
+    assert_that(left, equal_to([('c', 'x'), ('c', 'y'), ('d', 'x')]), 'left')
+    p.run().wait_until_finish()
 
 
 def test_without_an_error_handler_a_refusal_fails_the_pipeline_with_its_reason():

@@ -60,7 +60,7 @@ def test_spilled_or_not_the_groups_are_the_same_and_nothing_is_left(
     st.integers(1, 4),
     st.randoms(use_true_random=False),
 )
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_split_into_files_and_any_partition_count_gives_the_same_groups(tmp_path, elements, partitions, files, rng):
     given_rows = [
         {'instruction_id': i, 'instruction': 'x', 'generation': g, 'model_name': m, 'rating': 1} for i, g, m in elements

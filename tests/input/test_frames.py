@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -18,9 +19,9 @@ from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
 from beam_argilla.errors import InputError
-from beam_argilla.input import parquet
+from beam_argilla.input import kind
 from beam_argilla.input.frames import as_table
-from beam_argilla.input.layouts import columns_to_read
+from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.rows import from_rows
 from beam_argilla.input.tables import to_canonical
 from tests.samples import pipeline
@@ -49,7 +50,7 @@ def test_a_table_of_any_library_is_an_element(element):
 def texts_of(frame: Any, name: str = 'm') -> list[Any]:
     """The texts of a column of metadata, of a frame as a pipeline reads it."""
     columns = ba.Columns(metadata=[name])
-    table = as_table(frame, columns_to_read(columns))
+    table = as_table(frame, partial(columns_to_read, columns))
     tables, failed = (
         from_rows(table, columns) if isinstance(table, list) else ([to_canonical(table, columns).table], [])
     )
@@ -139,7 +140,7 @@ def test_a_dataset_as_the_source_of_rows():
 
 
 def test_a_large_table_is_cut(monkeypatch):
-    monkeypatch.setattr(parquet, 'BATCH_BYTES', 100)
+    monkeypatch.setattr(kind, 'BATCH_BYTES', 100)
     table = pa.table({'instruction': [str(i) for i in range(40)], 'generation': ['x' * 10] * 40})
     with pipeline() as p:
         sizes = p | beam.Create([table]) | ba.FormatGenerations() | beam.Map(lambda t: t.num_rows < 10)

@@ -13,7 +13,9 @@ import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
 import beam_argilla as ba
+from beam_argilla import files
 from beam_argilla.errors import InputError
+from beam_argilla.input import schemas
 from beam_argilla.input.matching import matching_files, patterns_of
 from tests.samples import pipeline
 
@@ -57,6 +59,49 @@ def test_a_folder_is_its_parquet_files_at_any_depth_but_not_what_engines_keep_fo
     assert names(f'{tmp_path}/*', tmp_path) == ['.f.parquet', 'a.parquet', 'part-0']
 
 
+def test_a_file_is_read_once_however_it_is_reached_by_the_path_that_was_given_first(tmp_path, monkeypatch):
+    path = put(tmp_path / 'data' / 'a.parquet', ROW)
+    (tmp_path / 'link').symlink_to(tmp_path / 'data')
+    (tmp_path / 'b.parquet').symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    ways = {
+        'data/a.parquet': 'data/a.parquet',
+        path: path,
+        f'{tmp_path}/link/*.parquet': f'{tmp_path}/link/a.parquet',
+        'link': './link/a.parquet',
+        'b.parquet': './b.parquet',
+        'data/../data': 'data/../data/a.parquet',
+    }
+    for way, shown in ways.items():
+        assert [f.path for f in matching_files(patterns_of([way, *ways]))] == [shown]
+
+
+def test_a_link_in_folders_that_say_something_else_of_it_is_another_file(tmp_path):
+    put(tmp_path / 'data' / 'a.parquet', ROW)
+    for model in 'xy':
+        (tmp_path / 'by').mkdir(exist_ok=True)
+        (tmp_path / 'by' / f'model_name={model}').symlink_to(tmp_path / 'data')
+    with pipeline() as p:
+        tables = p | ba.ReadGenerations([tmp_path / 'by' / 'model_name=x', tmp_path / 'by' / 'model_name=y'])
+        assert_that(tables | beam.FlatMap(lambda t: t.column('model_name').to_pylist()), equal_to(['x', 'y']))
+
+
+def test_a_star_or_a_question_mark_is_the_name_of_what_is_there(tmp_path):
+    for name in ('why?/a.parquet', 'whys/b.parquet', 'x*/c?.parquet', 'xy/cd.parquet', 'x*/cd.parquet'):
+        put(tmp_path / name, ROW)
+    assert names(f'{tmp_path}/why?', tmp_path) == ['why?/a.parquet']
+    assert names(f'{tmp_path}/why?/*.parquet', tmp_path) == ['why?/a.parquet']
+    assert names(f'{tmp_path}/x*/c?.parquet', tmp_path) == ['x*/c?.parquet']
+    assert names(f'{tmp_path}/x*/c*', tmp_path) == ['x*/c?.parquet', 'x*/cd.parquet']
+    assert names(f'{tmp_path}/x?/cd.parquet', tmp_path) == ['x*/cd.parquet', 'xy/cd.parquet']
+
+
+def test_a_folder_has_parquet_files_however_their_ending_is_written(tmp_path):
+    for name in ('a.PARQUET', 'b.parq', 'c.pq', 'd.Parquet', 'e.parquet.crc', 'f.txt'):
+        put(tmp_path / name, ROW)
+    assert names(tmp_path, tmp_path) == ['a.PARQUET', 'b.parq', 'c.pq', 'd.Parquet']
+
+
 def test_brackets_are_the_name_of_what_is_there_and_a_pattern_of_what_is_not(tmp_path):
     for name in (
         'run[1]/a.parquet',
@@ -77,13 +122,16 @@ def test_brackets_are_the_name_of_what_is_there_and_a_pattern_of_what_is_not(tmp
 @pytest.mark.parametrize(
     ('given', 'message'),
     [
-        ('nothing-*.parquet', 'No file matches'), ('empty', 'is empty'), ('texts', r'no .parquet files'),
+        ('nothing-*.parquet', 'No file matches'), ('empty', 'is empty'), ('texts', r'no files of a known kind'),
         ([], 'No input'),
+        ('xy://b/c?d[1]', r'^xy://b/c\?d\[1\]: no file system for xy:// is installed\.$'),
+        ('cloud://b/*', r"^cloud://b/\*: no file system for cloud:.*: pip install 'apache-beam\[x\]' brings it.$"),
         (pa.table(ROW), 'takes file patterns, not a Table.*beam.Create'), ([1], 'takes file patterns'),
         ('nowhere://bucket/x', 'nowhere'),
     ],
 )  # fmt: skip
 def test_what_stands_for_no_file_is_told(given, message, tmp_path, monkeypatch):
+    monkeypatch.setitem(files._EXTRAS, 'cloud', 'x')
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'empty').mkdir()
     (tmp_path / 'texts').mkdir()
@@ -103,6 +151,32 @@ def test_columns_in_the_path_are_columns_if_the_file_has_none_of_that_name(tmp_p
         assert_that(cells, equal_to([('a b', 'gpt-4', ['a b']), ('of the file', None, ['of the file'])]))
 
 
+def test_columns_in_the_path_that_are_not_utf8_stay_different_texts(tmp_path):
+    for value in ('%FF', '%FE', '100%', '%C3%A9'):
+        put(tmp_path / f'model_name={value}' / 'a.parquet', ROW)
+    with pipeline() as p:
+        models = p | ba.ReadGenerations(tmp_path) | beam.FlatMap(lambda t: t.column('model_name').to_pylist())
+        assert_that(models, equal_to(['%FF', '%FE', '100%', 'é']))
+
+
+@pytest.mark.parametrize('own', [{'generations': ['a', 'b']}, {'generations': [['a', 'b']]}, {'generation': ['a']}])
+def test_a_column_in_the_path_takes_no_role_from_a_column_of_the_file(tmp_path, own):
+    (name, values), length = next(iter(own.items())), len(next(iter(own.values())))
+    table = {'instruction': ['q'] * length, name: values}
+    wide = isinstance(values[0], list)
+    if wide:
+        table |= {'rating': [[1, 2]]}
+    put(tmp_path / 'generation=1' / 'ratings=5' / 'generations=2' / 'a.parquet', table)
+    with pipeline() as p:
+        tables = p | ba.ReadGenerations(tmp_path, ba.Columns(metadata=['generation', 'ratings']))
+        cells = tables | beam.FlatMap(
+            lambda t: [(r['generation'], r['rating'], r['metadata.ratings']) for r in t.to_pylist()]
+        )
+        ratings = ['1', '2'] if wide else [None, None]
+        texts = values[0] if wide else values
+        assert_that(cells, equal_to([(g, r, ['5']) for g, r in zip(texts, ratings, strict=False)]))
+
+
 def test_all_files_are_looked_at_and_what_is_wrong_is_said_once_with_the_files(tmp_path):
     put(tmp_path / 'a.parquet', ROW)
     for name in ('b', 'c', 'd'):
@@ -117,8 +191,10 @@ def test_all_files_are_looked_at_and_what_is_wrong_is_said_once_with_the_files(t
         "for the generation. Its columns are: 'prompt', 'answer'. Name the right ones with Columns(instruction=..., "
         'generation=...) or --instruction_column, --generation_column.'
     )
-    assert second == f"{tmp_path}/e.parquet: Column 'instruction' is int64; the instruction must be text."
-    assert third.startswith(f'{tmp_path}/f.parquet cannot be read as Parquet, which is what is read here: ')
+    assert second.startswith(
+        f"{tmp_path}/e.parquet: Column 'instruction' is int64; the instruction must be text: make it"
+    )
+    assert third.startswith(f'{tmp_path}/f.parquet cannot be read as Parquet: ')
     assert ba.ReadGenerations(tmp_path, on_bad_file='refuse').metadata_types == {
         'instruction': 'terms',
         'generation': 'terms',
@@ -167,3 +243,18 @@ def test_what_differs_between_files_and_what_seems_forgotten_is_logged_once(tmp_
             groups | beam.FlatMap(lambda t: [(r['instruction_id'], r['generation']) for r in t.to_pylist()]),
             equal_to([('1', 'a'), ('1', 'b'), ('1', 'c')]),
         )
+
+
+def test_where_not_all_files_were_looked_at_one_of_the_others_may_be_long(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(schemas, 'MOST_FOOTERS', 2)
+    for name in ('a', 'c'):
+        put(tmp_path / f'{name}.parquet', {'instruction': [name], 'generations': [['x', 'y']]})
+    put(tmp_path / 'b.parquet', {'instruction': ['a'], 'generation': ['z']})
+    with caplog.at_level(logging.WARNING, 'beam_argilla'):
+        read = ba.ReadGenerations(tmp_path)
+    (warning,) = caplog.messages
+    assert warning.startswith('2 of 3 files were looked at')
+    with pipeline() as p:
+        groups = p | read | ba.GroupGenerations() | beam.FlatMap(lambda t: t.to_pylist())
+        texts = groups | beam.Map(lambda r: (r['instruction'], r['generation']))
+        assert_that(texts, equal_to([(i, g) for i, g in ('ax', 'ay', 'az', 'cx', 'cy')]))

@@ -20,7 +20,7 @@ import beam_argilla as ba
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.generations import COLUMNS as COLUMN_NAMES
 from beam_argilla.grouping.arrange import arrange
-from beam_argilla.input import parquet
+from beam_argilla.input import kind
 from beam_argilla.input.read_generations import whole_groups
 from tests.samples import COLUMNS, canonical, content, counters, pipeline, rows, write
 
@@ -59,8 +59,54 @@ def test_a_promise_of_clustering_that_is_not_kept_is_an_error_within_a_file_and_
         list(whole_groups([canonical([*elements[:4], *elements[4:8], elements[0]])], 'a.parquet'))
 
 
+NOT_UTF8 = pa.array([b'q', b'\xff', b'q', b'r'])
+BAD_IDS = [
+    ['a', None, 'a', 'b'],
+    ['c', ' ', 'c', 'd'],
+    pa.array([1, float('nan'), 1, 2]),
+    [3.0, 3.5, 3.0, 4.0],
+    NOT_UTF8,
+]
+BAD_TEXTS = [['a', None, 'a', 'b'], ['c', ' ', 'c', 'd'], NOT_UTF8]
+
+
+@pytest.mark.parametrize(('column', 'bad'), [('key', BAD_IDS), ('instruction', BAD_TEXTS)])
+def test_a_row_that_is_refused_parts_no_clustered_group(tmp_path, column, bad):
+    for i, values in enumerate(bad):  # the second of four rows is bad
+        table = pa.table({'instruction': ['q'] * 4, 'generation': list('xyzu'), 'key': ['k'] * 4})
+        table = table.set_column(table.column_names.index(column), column, pa.array(values))
+        pq.write_table(table, tmp_path / f'{i}.parquet', row_group_size=2)
+    (columns, error) = (ba.Columns(), 'EmptyInstruction')
+    if column == 'key':
+        (columns, error) = (ba.Columns(instruction_id='key'), 'NullInstructionId')
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: (f.error, f.row))) as handler:
+        read = ba.ReadGenerations(tmp_path, columns, clustered=True).with_error_handler(handler)
+        groups = p | read | ba.GroupGenerations().with_error_handler(handler)
+    errors = [error, error, error, 'NotAnId', 'NotUtf8'] if column == 'key' else [error, error, 'NotUtf8']
+    assert_that(handler.output(), equal_to([(error, 1) for error in errors]), 'refused')
+    generations = groups | beam.Map(lambda t: ''.join(t.column('generation').to_pylist()))
+    assert_that(generations, equal_to(['xz', 'u'] * len(bad)), 'groups')
+    p.run().wait_until_finish()
+
+
+@pytest.mark.parametrize('kind', ['long', 'wide'])
+def test_a_file_without_the_column_of_the_ids_is_refused_by_itself_where_nothing_is_shuffled(tmp_path, kind):
+    generations = {'generation': ['x']} if kind == 'long' else {'generations': [['x']]}
+    pq.write_table(pa.table({'instruction': ['q'], 'key': ['k'], **generations}), tmp_path / 'a.parquet')
+    pq.write_table(pa.table({'instruction': ['q'], **generations}), tmp_path / 'b.parquet')
+    p = beam.Pipeline(runner=FnApiRunner())
+    with ErrorHandler(beam.Map(lambda f: f.error)) as handler:
+        columns = ba.Columns(instruction_id='key')
+        read = ba.ReadGenerations(tmp_path, columns, clustered=kind == 'long', on_bad_file='refuse')
+        groups = p | read.with_error_handler(handler) | ba.GroupGenerations()
+    assert_that(handler.output(), equal_to(['BadFile']), 'refused')
+    assert_that(groups | beam.FlatMap(lambda t: t.column('instruction_id').to_pylist()), equal_to(['k']), 'groups')
+    p.run().wait_until_finish()
+
+
 def test_a_giant_row_group_is_read_in_small_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, 'BATCH_BYTES', 10_000)
+    monkeypatch.setattr(kind, 'BATCH_BYTES', 10_000)
     pq.write_table(pa.Table.from_pylist(rows(500)), tmp_path / 'one.parquet', row_group_size=1 << 20)
     with pipeline() as p:
         tables = p | ba.ReadGenerations(str(tmp_path / 'one.parquet'), COLUMNS)
@@ -77,7 +123,7 @@ def equal_to_all_true():
 
 
 def test_row_groups_are_read_side_by_side(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    monkeypatch.setattr(kind, 'SPLIT_BYTES', 1)
     pq.write_table(pa.Table.from_pylist(rows(25)), tmp_path / 'f.parquet', row_group_size=10)
     with pipeline() as p:
         tables = p | ba.ReadGenerations(str(tmp_path / 'f.parquet'), COLUMNS)
@@ -165,7 +211,7 @@ def test_empty_files_and_empty_tables(tmp_path):
 
 @pytest.mark.parametrize('wide', [False, True])
 def test_what_is_refused_says_which_row_of_which_file_it_was(tmp_path, monkeypatch, wide):
-    monkeypatch.setattr(parquet, 'SPLIT_BYTES', 1)
+    monkeypatch.setattr(kind, 'SPLIT_BYTES', 1)
     table = {
         'instruction': [None if i in (3, 17) else f'q{i}' for i in range(20)],
         'generation': [None if i == 11 else f'a{i}' for i in range(20)],

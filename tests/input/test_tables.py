@@ -116,7 +116,8 @@ def test_a_row_that_cannot_be_used_is_refused_alone_and_can_be_repaired(row, err
     assert table.num_rows == 2
     assert [(f.stage, f.error) for f in failed] == [('format', error)]
     kept = json.loads(failed[0].data)['input'][0]
-    assert kept == {k: v and v.replace('\ud800', '\\ud800') for k, v in row.items()}  # null, too: to be filled in
+    unusable = {'unusable': '\\ud800'}
+    assert kept == {k: unusable if v == '\ud800' else v for k, v in row.items()}  # null, too: to be filled in
 
 
 def test_an_empty_generation_is_an_answer():
@@ -257,8 +258,35 @@ def test_beam_rows_and_named_tuples_are_rows_too():
 
 @pytest.mark.parametrize(
     'mistake',
-    [{'metadata': 'topic'}, {'instruction': 'text', 'generation': 'text'}],
+    [
+        {'metadata': 'topic'},
+        {'instruction': 'text', 'rationale': 'text'},
+        {'generation': ['text', 'text']},
+        {'generation': []},
+        {'generation': ['a', 'b'], 'rating': ['r']},
+        {'generation': 'a', 'model_name': ['m', 'n']},
+    ],
 )
 def test_columns_that_make_no_sense(mistake):
     with pytest.raises(ValueError, match='Columns'):
         ba.Columns(**mistake)
+
+
+@pytest.mark.parametrize(
+    ('row', 'wanted'),
+    [
+        ({'generation': 'a', 'generations': ['b', 'c']}, [('a', None, None)]),
+        ({'generation': None, 'generations': ['b', 'c']}, [('b', None, None), ('c', None, None)]),
+        ({'generation': 'a', 'generations': None}, [('a', None, None)]),
+        ({'generations': ['b', 'c'], 'rating': [1, 2], 'ratings': None}, [('b', None, '1'), ('c', None, '2')]),
+        ({'generations': ['b', 'c'], 'rating': [1, 2], 'ratings': [3, 4]}, [('b', None, '3'), ('c', None, '4')]),
+        ({'generation': 'a', 'rating': 1, 'ratings': [3]}, [('a', None, '1')]),
+        ({'generation': ['a'], 'model_name': 'judge', 'generation_models': ['x']}, [('a', 'x', None)]),
+        ({'generation': ['a'], 'model_name': ['m'], 'generation_models': None}, [('a', 'm', None)]),
+    ],
+)
+def test_of_two_usual_names_the_one_that_says_something_counts_in_tables_and_in_rows(row, wanted):
+    given = {'instruction': 'q', **row}
+    for table, failed in (to_canonical(pa.Table.from_pylist([given]), ba.Columns()), from_rows([given], ba.Columns())):
+        assert not failed
+        assert [(row['generation'], row['model_name'], row['rating']) for row in table.to_pylist()] == wanted

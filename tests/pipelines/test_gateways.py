@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,10 +20,15 @@ def run(argilla_server, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     pq.write_table(pa.Table.from_pylist(rows(30)), tmp_path / 'in.parquet')
 
+    temporary = tmp_path / 'temporary'
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
+
     def run(url: str, *argv: str) -> tuple[int, str, str]:
         base = ['--input', str(tmp_path / 'in.parquet'), '--num_generations', '4', '--dataset', unique('gateway')]
         capfd.readouterr()
         status = parquet_to_argilla.main([*base, '--api_url', url, *argv])
+        assert list(temporary.iterdir()) == []
         return status, *capfd.readouterr()
 
     return run
@@ -57,3 +64,10 @@ def test_a_file_of_certificates_that_is_not_there_is_told(run):
     status, out, err = run('https://localhost:9', '--ca_file', 'nowhere.pem')
     assert (status, out) == (2, '')
     assert err == "error: ca_file='nowhere.pem' cannot be read where this code runs: No such file or directory\n"
+
+
+def test_an_input_without_rows_is_said(run, tmp_path, argilla_server):
+    pq.write_table(pa.Table.from_pylist(rows(1)).slice(0, 0), tmp_path / 'in.parquet')
+    status, out, err = run(argilla_server.api_url)
+    assert (status, err) == (0, '')
+    assert 'There was nothing to read: the input has no rows.' in out

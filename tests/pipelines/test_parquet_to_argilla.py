@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla as ba
+from beam_argilla.failures import failed_rows
 from pipelines import demo, options, parquet_to_argilla
 from tests.samples import rows, unique
 
@@ -112,7 +113,8 @@ def spoilt(tmp_path) -> str:
 def test_without_a_place_for_failures_the_first_one_stops_it(server, spoilt, run):
     status, _, err = run('--input', spoilt, '--dataset', unique('program'), *BASE)
     assert status == 1
-    assert re.match(r'error: (NullGeneration|InstructionConflict): .*--failed PREFIX', err)
+    where = re.escape(f'({spoilt}, row 12 counted from 0)')
+    assert re.match(rf'error: (NullGeneration: .*{where}|InstructionConflict: ).*--failed PREFIX', err)
     assert 'Traceback' not in err
 
 
@@ -144,6 +146,21 @@ def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monk
     assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
 
 
+def test_a_dry_run_leaves_what_earlier_runs_have_refused(spoilt, run, tmp_path, monkeypatch):
+    monkeypatch.delenv('ARGILLA_API_URL', raising=False)
+    line = failed_rows([{'instruction': 'q', 'generation': None}], 'format', 'NullGeneration', 'm', 'i', 'input')
+    before = tmp_path / 'f-20260101T000000000000-0a0a0a0a.jsonl'
+    before.write_text(line.to_json())
+    place = ('--failed', str(tmp_path / 'f'))
+    for again in ((), ('--retry_failed', str(tmp_path / 'f'))):
+        status, out, err = run('--input', spoilt, '--dataset', 'never', *BASE, '--dry_run', *place, *again)
+        assert (status, err) == (0, '')
+        assert 'Refused: i0000: InstructionConflict: ' in out
+        assert 'What was refused, and why' not in out
+        assert [path.name for path in tmp_path.glob('f*')] == [before.name]
+        assert before.read_text() == line.to_json()
+
+
 def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     """A whole group, by another policy; a record that the server refused, repaired; but no part of a group."""
     name, prefix = unique('program'), str(tmp_path / 'first' / 'failed')
@@ -156,7 +173,7 @@ def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     status, out, err = run(*again, '--on_conflict', 'first', '--overflow', 'truncate', '--failed', left)
     assert (status, err) == (0, '')
     assert '1 record written: 1 created' in out
-    assert '1 refused: PartOfGroup 1' in out
+    assert '1 refused: NullGeneration 1' in out  # for its own reason still: it was not repaired
     written = records(server, name)
     assert set(written) == {'i0000', 'i0001', 'i0002'}
     assert dict(written['i0000'].metadata) == {'length': 0}  # a number, as in the first run
@@ -165,7 +182,7 @@ def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
     # With the input, the part is whole. Its generation is still null, until somebody repairs it.
     (file,) = (tmp_path / 'second').iterdir()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    (part,) = [line for line in lines if line['error'] == 'PartOfGroup']
+    (part,) = lines
     part['data']['input'][0] |= {'generation': 'repaired', 'model_name': 'omega'}
     (tmp_path / 'repaired.jsonl').write_text(json.dumps(part) + '\nnot json\n')
     good = tmp_path / 'good.parquet'
@@ -239,6 +256,8 @@ MISTAKES = {
     ('--header', 'Authorization'): 'write NAME=ENV',
     ('--min_generations', '5'): 'min_generations=5',
     ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',
+    ('--failed', ''): '--failed is empty: name a prefix',
+    ('--retry_failed', ''): '--retry_failed is empty: name a prefix',
     ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
     ('--position_column', 'topic'): "'topic' is .*; the position must be integer",
 }
@@ -300,7 +319,7 @@ def test_a_second_run_replaces_what_the_first_refused_and_a_retry_what_it_retrie
     status, out, _ = run('--retry_failed', folder, *job, '--on_conflict', 'first')
     assert status == 0
     assert out.startswith('2 failed records read again, 1 group\n')
-    assert errors_in(tmp_path / 'refused') == ['PartOfGroup']
+    assert errors_in(tmp_path / 'refused') == ['NullGeneration']
 
 
 def test_a_refused_wide_row_is_repaired_by_hand_and_goes_in_alone(server, run, tmp_path):

@@ -45,15 +45,54 @@ def test_a_variable_that_is_not_set_is_an_error_that_names_it(monkeypatch):
         ({'api_url': ''}, ValueError),
         ({'api_url': 'http://x:port'}, ValueError),
         ({'api_url': 'http://[::1'}, ValueError),
-        ({'api_url': 'http://user:pass@x'}, ValueError),
+        ({'api_url': f'http://user:{KEY}@x'}, ValueError),
+        ({'api_url': f'http://user:1/{KEY}@x'}, ValueError),
+        ({'api_url': f'http://{KEY}@x'}, ValueError),
+        ({'api_url': f'ftp://user:{KEY}@x'}, ValueError),
+        ({'api_url': f'http://x?token={KEY}'}, ValueError),
+        ({'api_url': f'http://x/#{KEY}'}, ValueError),
+        ({'api_url': 'http://x y'}, ValueError),
+        ({'api_url': 'http://a..b'}, ValueError),
+        ({'api_url': 'http://' + 'a' * 64}, ValueError),
+        ({'api_url': 'http://' + 'a.' * 127}, ValueError),
+        ({'api_url': 'http://xn--a'}, ValueError),
+        ({'api_url': 'http://☃.example'}, ValueError),
+        ({'api_url': 'http://256.1.1.1'}, ValueError),
+        ({'api_url': 'http://x:99999'}, ValueError),
+        ({'api_url': 'http://x:0'}, ValueError),
+        ({'headers': {'É': 'x'}}, ValueError),
+        ({'headers': {'': 'x'}}, ValueError),
+        ({'headers': {'A B': 'x'}}, ValueError),
+        ({'headers': {'A:': 'x'}}, ValueError),
+        ({'headers': {'A\n': 'x'}}, ValueError),
+        ({'headers': {'Content-Length': '1'}}, ValueError),
+        ({'headers': {'host': 'x'}}, ValueError),
+        ({'headers': {'x-argilla-api-key': 'x'}}, ValueError),
+        ({'headers': {'A': 'x', 'a': 'y'}}, ValueError),
         ({'api_key': KEY}, TypeError),
         ({'timeout': 0}, ValueError),
+        ({'ca_file': 'company.pem'}, ValueError),
     ],
 )
 def test_a_connection_that_cannot_be_meant(mistake, error):
     with pytest.raises(error) as e:
         ba.ArgillaConnection(**{'api_url': 'http://x', **mistake})
     assert KEY not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    'url',
+    ['http://localhost:6900', 'https://owner-space.hf.space', 'http://my_host', 'http://[::1]:6900/argilla',
+     'http://münchen.example', 'http://xn--mnchen-3ya.example', 'http://argilla.', 'HTTP://Argilla'],
+)  # fmt: skip
+def test_addresses_of_all_kinds_are_taken_as_they_are(url):
+    assert ba.ArgillaConnection(f'{url}/').api_url == url
+
+
+def test_a_secret_in_the_place_of_its_variable_is_not_repeated(monkeypatch):
+    with pytest.raises(JobError, match='looks like a secret') as e:
+        ba.ArgillaConnection('http://x', api_key_env='hf_AbC123').resolve()
+    assert 'AbC' not in str(e.value)
 
 
 ROW = {'instruction': 'q', 'generation': 'x', 'a': 'b'}

@@ -67,7 +67,7 @@ def test_what_would_lose_or_reject_data_is_named(changes, difference):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'fields': [text_field('a'), text_field('a')]}, "Two fields are called 'a'"),
+        ({'fields': [text_field('a'), text_field('a')]}, "A second field is called 'a'"),
         ({'fields': []}, 'at least one field'),
         ({'questions': [text_question('r', 'R', required=False)]}, 'one required question'),
         ({'fields': [text_field('')]}, '1 to 200 characters'),

@@ -112,6 +112,17 @@ def test_a_certificate_that_no_ca_file_mends_is_told_with_another_way_out(over_t
     assert '--ca_file' not in str(raised.value)
 
 
+def test_a_file_with_the_certificates_of_others_is_named(over_tls, tmp_path, monkeypatch):
+    (tmp_path / 'other').mkdir()
+    other, _ = certificate(tmp_path / 'other', 'other.example')
+    _, url, _ = over_tls()
+    with pytest.raises(CertificateError, match=r"in .*ca_file='.*other\.example\.pem' vouch for it"):
+        look(url, ca_file=other)
+    monkeypatch.setenv('SSL_CERT_FILE', str(other))
+    with pytest.raises(CertificateError, match=r"in SSL_CERT_FILE='.*other\.example\.pem'.* vouch for it"):
+        look(url)
+
+
 @pytest.mark.parametrize(
     ('content', 'message'), [(None, 'cannot be read where'), (b'', 'no certificates'), (b'nonsense', 'no certificates')]
 )
@@ -121,6 +132,12 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content, message):
         path.write_bytes(content)
     with pytest.raises(CertificateError, match=rf'ca\.pem.*{message}'):
         look('https://localhost:9', ca_file=path)
+
+
+def test_plain_http_to_a_server_that_speaks_tls_is_told(over_tls):
+    _, url, _ = over_tls()
+    with pytest.raises(ServerUnavailableError, match='address begins with https://'):
+        look(url.replace('https:', 'http:'), limit=0.5)
 
 
 def test_tls_to_a_server_that_speaks_plain_http_is_told_at_once(argilla_server):
@@ -211,8 +228,11 @@ def test_a_proxy_that_refuses_to_connect_is_told_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    'proxy', ['ftp://u:secret@x', 'socks://u:secret@x:1', 'http://', 'http://u:secret@x:a', '://x']
-)
+    'proxy',
+    ['ftp://u:secret@x', 'socks://u:secret@x:1', 'http://', 'http://u:secret@x:a', '://x', 'http://u:sec/secret@x:1',
+     'http://u:a secret@x:1', 'u:a/secret@x:1', 'http://u:[secret@x:1', 'http://u:secret@a..b', 'http://u:s?secret@x:1',
+     'socks5://u:secret@x:1', 'http://u:secret@x:99999'],
+)  # fmt: skip
 def test_a_proxy_that_makes_no_sense_is_told(monkeypatch, proxy):
     monkeypatch.setenv('ALL_PROXY', proxy)
     with pytest.raises(JobError, match=r'The proxy .* cannot be used: .*NO_PROXY=argilla\.example') as raised:
@@ -241,9 +261,9 @@ def starting(status: int = 503) -> Fault:
 @pytest.mark.parametrize('status', [200, 403, 404, 429, 502, 503, 520])
 def test_a_server_that_wakes_up_is_waited_for_and_it_is_said_once(argilla_server, caplog, status):
     fault = starting(status)
-    with FaultProxy(argilla_server.api_url, lambda r: fault if r.number < 12 else None, every) as proxy:
-        assert look(proxy.url, argilla_server.api_key, limit=0.01) is None
-    assert proxy.counts['starting'] == 12
+    with FaultProxy(argilla_server.api_url, lambda r: fault if r.number < 30 else None, every) as proxy:
+        assert look(proxy.url, argilla_server.api_key, limit=1.0) is None
+    assert proxy.counts['starting'] == 30
     (said,) = [r for r in caplog.records if r.levelno >= logging.WARNING and r.name.startswith('beam_argilla')]
     assert said.getMessage().startswith(f'Waiting for {proxy.url}, for up to 30 seconds: ')
     assert f'{status} to GET /api/v1/version: a web page: Your space is starting' in said.getMessage()
@@ -251,11 +271,11 @@ def test_a_server_that_wakes_up_is_waited_for_and_it_is_said_once(argilla_server
 
 def test_once_it_has_answered_a_lost_connection_is_waited_for_as_well(argilla_server):
     def schedule(request):
-        return starting() if request.number < 2 else Fault('lost', drop='before') if request.number < 8 else None
+        return starting() if request.number < 2 else Fault('lost', drop='before') if request.number < 30 else None
 
     with FaultProxy(argilla_server.api_url, schedule, every) as proxy:
-        assert look(proxy.url, argilla_server.api_key, limit=0.001) is None
-    assert proxy.counts['lost'] == 6
+        assert look(proxy.url, argilla_server.api_key, limit=1.0) is None
+    assert proxy.counts['lost'] == 28
 
 
 def test_a_server_that_does_not_wake_up_in_time_is_told_with_what_it_says():
@@ -294,7 +314,20 @@ def test_where_nothing_answers_the_limit_of_the_look_counts(url, caplog):
     assert [r for r in caplog.records if r.name.startswith('beam_argilla')] == []
 
 
+@pytest.mark.parametrize('limits', [{'limit': 0.2}, {'retry': ba.RetryPolicy(limit=0.2)}], ids=lambda x: next(iter(x)))
+def test_where_something_listens_and_says_nothing_the_limit_counts_as_well(limits):
+    with socket.create_server(('127.0.0.1', 0)) as silent, pytest.raises(ServerUnavailableError, match='ReadTimeout'):
+        look(f'http://127.0.0.1:{silent.getsockname()[1]}', timeout=60, **limits)
+
+
 def test_a_secret_is_in_no_message_of_a_gateway():
-    told = pytest.raises(NotArgillaError, match=r'No header \*\*\* here')
-    with FakeServer(Answer(400, b'<p>No header a-secret-key here</p>')) as server, told:
-        look(server.url, key='a-secret-key')
+    told = pytest.raises(NotArgillaError, match=r'No \*\*\* and no \*\*\* here')
+    with FakeServer(Answer(400, b'<p>No a-secret-key and no hf_token here</p>')) as server, told:
+        look(server.url, key='a-secret-key', headers={'Authorization': 'Bearer hf_token'})
+
+
+def test_the_password_of_a_proxy_is_in_no_message_of_it(monkeypatch):
+    told = pytest.raises(NotArgillaError, match=r'ada with \*\*\* or \*\*\*\?')
+    with FakeServer(Answer(407, b'<p>Who is ada with pass/word or pass%2Fword?</p>')) as server, told:
+        monkeypatch.setenv('HTTP_PROXY', server.url.replace('//', '//ada:pass%2Fword@'))
+        look('http://argilla.example')

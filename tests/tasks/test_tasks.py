@@ -130,7 +130,10 @@ def test_metadata_of_a_group_is_what_its_rows_agree_on():
         'length': 0,
         'share': 0.0,
     }
-    assert record.warnings == ("metadata 'length' differs within the group ([0, 7]): the first was kept",)
+    assert record.warnings == (
+        "7 of metadata 'length': a record has one integer there, but its rows have 2; 0, the first in their order, was "
+        'kept',
+    )
     Encoder(task.settings()).encode(record)
 
 

@@ -6,12 +6,14 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import apache_beam as beam
 import argilla as rg
 import httpx
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 
 import beam_argilla as ba
@@ -39,7 +41,12 @@ def log(dataset: rg.Dataset, records: Sequence[dict[str, str]]) -> None:
 
 
 def preferences(*instructions: str) -> list[dict[str, str]]:
-    return [{'instruction': i, 'generations-0': 'one', 'generations-1': 'two'} for i in instructions]
+    return [{'instruction': i, 'generations-0': 'due', 'generations-1': 'uno'} for i in instructions]
+
+
+def texts(record: dict[str, Any]) -> list[str]:
+    """The generations of a record, in their places."""
+    return [record['fields'][f'generations-{i}'] for i in range(3) if f'generations-{i}' in record['fields']]
 
 
 def rows(*instructions: str, **more: Any) -> list[dict[str, Any]]:
@@ -50,10 +57,20 @@ def rows(*instructions: str, **more: Any) -> list[dict[str, Any]]:
     ]
 
 
-def write(connection, name, elements, task: Any = TASK, columns: ba.Columns | None = None, **options) -> dict[str, int]:
+def write(
+    connection,
+    name,
+    elements,
+    task: Any = TASK,
+    columns: ba.Columns | None = None,
+    refused: Sequence[tuple[str, str]] = (),
+    **options,
+) -> dict[str, int]:
     p = beam.Pipeline(runner=FnApiRunner())
     options = {'adopt': True, 'columns': columns or ba.Columns(), **options}
-    _ = p | beam.Create(elements) | ba.WriteToArgilla(name, task=task, connection=connection, **options)
+    result = p | beam.Create(elements) | ba.WriteToArgilla(name, task=task, connection=connection, **options)
+    why = result.failed | 'Why' >> beam.Map(lambda f: (f.external_id, f.error))
+    assert_that(why, equal_to(list(refused)), 'refused')
     result = p.run()
     counts = counters(result)
     return {k: counts[k] for k in ('records_created', 'records_updated', 'records_unchanged', 'records_adopted')}
@@ -73,9 +90,16 @@ def stored(api: httpx.Client, name: str) -> list[dict[str, Any]]:
     return api.get(f'/datasets/{dataset["id"]}/records', params=params).json()['items']
 
 
-def answer(api: httpx.Client, record: dict[str, Any]) -> None:
-    body = {'status': 'submitted', 'values': {'generations-0-rating': {'value': 2}}}
+def answer(api: httpx.Client, record: dict[str, Any], status: str = 'submitted') -> None:
+    values = {name: {'value': 2} for name in ('generations-0-rating', 'generations-1-rating')}
+    body = {'status': status, 'values': values}
     assert api.post(f'/records/{record["id"]}/responses', json=body).status_code == 201
+
+
+def suggested(connection, name: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Question → what is suggested."""
+    questions = {q.id: q.name for q in connection.client().datasets(name).settings.questions}
+    return {questions[UUID(s['question_id'])]: s['value'] for s in record['suggestions']}
 
 
 def kept(records: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -91,13 +115,65 @@ def test_what_distilabel_wrote_is_taken_over_with_what_people_answered_and_so_it
     after = stored(api, name)
     assert kept(after[:3]) == kept(before)
     assert after[2] == before[2]
-    assert [r['fields']['generations-0'] for r in after] == ['uno', 'uno', 'one', 'uno']
+    assert [texts(r) for r in after] == [['due', 'uno']] * 3 + [['uno', 'due']]
     assert [{s['value'] for s in r['suggestions']} for r in after] == [{1, 5}, {1, 5}, set(), {1, 5}]
     assert after[3]['external_id'] == sha256('new')
     again = write(connection, name, rows('q0', 'q1', 'new'), skip_unchanged=True)
     assert again == counts(unchanged=3, adopted=2)
     assert write(connection, name, rows('q0', 'q1', 'new')) == counts(updated=3, adopted=2)
     assert kept(stored(api, name)) == kept(after)
+
+
+def test_what_people_answered_stays_beside_the_texts_that_they_answered(connection, api):
+    """Same texts in another order keep their places; other texts are refused, and nothing is changed."""
+    task = ba.Preference(3, model_names=True)
+    there = {
+        'draft': ['due', 'uno'],
+        'discarded': ['due', 'uno'],
+        'other': ['due', 'one'],
+        'fewer': ['due', 'uno', 'x'],
+    }
+    there |= {'more': ['uno'], 'twice': ['uno', 'due', 'uno'], 'unanswered': ['uno', 'x', 'due'], 'free': ['x']}
+    records = [{'instruction': q, **{f'generations-{i}': t for i, t in enumerate(ts)}} for q, ts in there.items()]
+    distilabel(connection, name := unique('adopt'), task, records)
+    for record in stored(api, name)[:-2]:
+        answer(api, record, 'discarded' if record['fields']['instruction'] == 'discarded' else 'draft')
+    before = stored(api, name)
+    elements = [*rows(*there, 'new'), {**rows('twice')[0], 'model_name': 'c'}]
+    elements[-1] |= {'rating': 9, 'rationale': 'why'}
+    refused = [(sha256(q), 'AnsweredRecord') for q in ('other', 'fewer', 'more')]
+    for _ in range(2):
+        written = write(connection, name, elements, task, refused=refused)
+        assert written['records_adopted'] == 5
+        after = {r['fields']['instruction']: r for r in stored(api, name)}
+        old = {r['fields']['instruction']: r for r in before}
+        assert kept([after[q] for q in there]) == kept(before)
+        for q in ('other', 'fewer', 'more'):
+            assert after[q] == old[q]
+        for q in ('draft', 'discarded', 'twice'):
+            assert texts(after[q]) == there[q]
+            assert after[q]['fields']['id'] == sha256(q)
+        assert texts(after['unanswered']) == texts(after['free']) == ['uno', 'due']
+        assert after['draft']['metadata'] == {'generations-0-model': 'b', 'generations-1-model': 'a'}
+        assert suggested(connection, name, after['draft']) == {'generations-0-rating': 5, 'generations-1-rating': 1}
+        assert after['twice']['metadata'] == {f'generations-{i}-model': m for i, m in enumerate('abc')}
+        assert suggested(connection, name, after['twice']) == {
+            'generations-0-rating': 1, 'generations-1-rating': 5, 'generations-2-rationale': 'why',
+        }  # fmt: skip
+    again = write(connection, name, elements, task, refused=refused, skip_unchanged=True)
+    assert again == counts(unchanged=6, adopted=5)
+
+
+def test_an_answered_record_goes_to_the_one_with_its_texts_whoever_comes_first(connection, api):
+    distilabel(connection, name := unique('adopt'), TASK, preferences('q'))
+    answer(api, stored(api, name)[0])
+    columns = ba.Columns(instruction_id='key')
+    elements = [*rows('q', key='k2'), *({**r, 'generation': 'x'} for r in rows('q', key='k1'))]
+    assert write(connection, name, elements, columns=columns) == counts(created=1, updated=1, adopted=1)
+    assert [(r['fields']['id'], texts(r)) for r in stored(api, name)] == [('k2', ['due', 'uno']), ('k1', ['x', 'x'])]
+    changed = [{**r, 'generation': 'y'} for r in rows('q', key='k2')]
+    refused = [('k2', 'AnsweredRecord')]  # it is taken over for good
+    assert write(connection, name, changed, columns=columns, refused=refused) == counts()
 
 
 def test_suggestions_can_be_replaced_in_what_is_taken_over(connection, api):
@@ -118,7 +194,7 @@ def test_of_several_our_own_is_preferred_then_the_answered_then_the_oldest(conne
     assert write(connection, name, rows('old', 'told', 'ours')) == counts(updated=3, adopted=2)
     after = stored(api, name)
     assert kept(after) == kept(before)
-    assert [r['fields']['generations-0'] for r in after] == ['uno', 'one', 'one', 'uno', 'uno', 'one']
+    assert [bool(r['suggestions']) for r in after] == [True, False, False, True, True, False]
 
 
 def test_ids_of_a_column_find_what_they_took_over_and_leave_what_others_took(connection, api):
@@ -155,7 +231,7 @@ def test_a_record_without_an_external_id_is_taken_over_too(connection, api):
     assert api.put(f'/datasets/{dataset["id"]}/records/bulk', json={'items': [item]}).status_code == 200
     assert write(connection, name, rows('q')) == counts(updated=1, adopted=1)
     (record,) = stored(api, name)
-    assert (record['external_id'], record['fields']['generations-0']) == (None, 'uno')
+    assert (record['external_id'], bool(record['suggestions'])) == (None, True)
 
 
 # -- said

@@ -334,6 +334,60 @@ def test_a_record_that_the_server_always_fails_on_fails_alone(argilla_server, sd
     assert_holds(sdk, name, records if forward else [r for r in records if r.external_id != poison])
 
 
+CUT = {
+    'reset': Fault('cut', drop='before'),
+    'no answer': Fault('cut', drop='after'),
+    '503': Fault('cut', **page(503)),
+    '504': Fault('cut', **page(504)),
+}
+
+
+@pytest.mark.parametrize('how', CUT)
+def test_a_record_for_which_the_connection_is_always_lost_is_refused_alone(argilla_server, sdk, how):
+    name = unique('cut')
+    records = samples(40)
+    disliked = [records[7].external_id, records[8].external_id, records[30].external_id]
+
+    def schedule(request: Request) -> Fault | None:
+        return CUT[how] if set(disliked) & set(ids(request.body())) else None
+
+    status = CUT[how].status
+    with FaultProxy(argilla_server.api_url, schedule) as proxy:
+        load(proxy.url, argilla_server.api_key, name, records, failed=[(i, 'write', status) for i in disliked])
+    written = CUT[how].forwards  # which nobody but the server can know
+    assert_holds(sdk, name, records if written else [r for r in records if r.external_id not in disliked])
+
+
+def test_where_no_batch_gets_through_single_records_do_and_it_is_learnt(argilla_server, sdk):
+    name = unique('single')
+    records = samples(40)
+
+    def schedule(request: Request) -> Fault | None:
+        return CUT['504'] if len(ids(request.body())) > 1 else None
+
+    with FaultProxy(argilla_server.api_url, schedule) as proxy:
+        load(proxy.url, argilla_server.api_key, name, records, max_records=16, max_in_flight=1)
+    assert_holds(sdk, name, records)
+    # The first batch is tried again and again; the second was made up before it was known that it is too large.
+    assert proxy.counts['cut'] < 40
+
+
+@pytest.mark.parametrize(
+    ('open_without_records', 'limit', 'error'), [(False, 3, ServerUnavailableError), (True, 200, GatewayError)]
+)
+def test_where_no_record_gets_through_the_job_ends_and_no_record_is_to_blame(
+    argilla_server, open_without_records, limit, error
+):
+    retry = ba.RetryPolicy(limit, first_delay=0.01, max_delay=0.05)
+
+    def schedule(request: Request) -> Fault | None:
+        return None if open_without_records and not ids(request.body()) else CUT['reset']
+
+    told = pytest.raises(error, match='disconnected')
+    with FaultProxy(argilla_server.api_url, schedule) as proxy, told:
+        load(proxy.url, argilla_server.api_key, unique('none'), samples(40), max_records=10, retry=retry)
+
+
 def ids(body: bytes) -> list[str]:
     return [item['external_id'] for item in json.loads(body)['items']]
 

@@ -361,7 +361,7 @@ def check(argilla_server: Any, api: httpx.Client, records: list[ba.Record]) -> N
 
 # Each example is a pipeline, so nothing is shrunk: what failed names the record anyway.
 @settings(
-    max_examples=10,
+    max_examples=6,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

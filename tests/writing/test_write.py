@@ -400,7 +400,7 @@ def test_a_wrong_kind_of_argument_is_told_when_the_transform_is_made(mistake, me
 
 
 def test_rows_without_column_names_are_told_what_is_missing(connection):
-    with pytest.raises(InputError, match=r'not Dict.*WriteToArgilla\(columns=Columns'):
+    with pytest.raises(InputError, match=r'not Dict.*WriteToArgilla\(columns=ba.Columns'):
         write(connection, unique('x'), rows(1), columns=None)
 
 

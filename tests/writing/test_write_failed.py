@@ -9,6 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 import pytest
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 from apache_beam.transforms.error_handling import CollectingErrorHandler
@@ -73,9 +74,8 @@ def test_a_directory_is_a_folder_with_or_without_a_slash(tmp_path):
 
 def test_files_of_earlier_runs_are_replaced_once_the_job_runs_and_no_others(folder):
     job(folder, 'first')
-    for number in range(3):
-        put(f'{folder}failed-0000{number}-of-00003.jsonl', 'of WriteToText')
-    others = ['failed-mine.jsonl', 'failed-2-00000-of-00001.jsonl', 'failed.jsonl', 'failed-00000-of-00001.jsonl.bak']
+    others = ['failed-mine.jsonl', 'failed-2-20260101T000000000000-0a0a0a0a.jsonl', 'failed.jsonl']
+    others += ['failed-00000-of-00001.jsonl']  # as Beam and Hugging Face call theirs
     for name in others:
         put(folder + name, 'mine')
     before = files(folder)
@@ -122,6 +122,35 @@ def test_what_a_repeated_bundle_wrote_is_there_once(folder):
     assert ids(folder) == ['a']
 
 
+class _Disturbed(beam.DoFn):
+    """Refuses what it is given; before the last, another job begins at the same place."""
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+
+    def process(self, element: str) -> Iterator[ba.FailedRecord]:
+        if element == 'last':
+            list(write_failed._Begin(self._prefix, False).process(None))
+        yield refused(element)
+
+
+def test_a_job_whose_files_another_one_removes_fails_and_says_so(folder, monkeypatch):
+    monkeypatch.setattr(write_failed, '_OBJECT_BYTES', 0)  # an object of each line
+    p = beam.Pipeline(runner=FnApiRunner())
+    some = p | beam.Create(['first', 'last'], reshuffle=False) | beam.ParDo(_Disturbed(f'{folder}failed'))
+    _ = some | ba.WriteFailed(folder)
+    with pytest.raises(ba.errors.JobError, match=r'not all there any more: failed-.*another job'):
+        p.run()
+
+
+def test_files_that_two_jobs_remove_at_once_are_no_trouble(folder, monkeypatch):
+    put(f'{folder}failed-20260101T000000000000-0a0a0a0a.jsonl', 'a')
+    found = failed_files.shards(f'{folder}failed')
+    write_failed._remove(f'{folder}failed', found)
+    write_failed._remove(f'{folder}failed', found)
+    assert files(folder) == {}
+
+
 def test_windows(folder):
     with pipeline() as p:
         stamped = p | beam.Create([0, 10, 20]) | beam.Map(lambda n: window.TimestampedValue(refused(f'n{n}'), n))
@@ -150,22 +179,68 @@ def test_what_is_read_and_written_at_one_place_is_lost_by_no_death_and_replaced_
     def retry(*more: str) -> None:
         with pipeline() as p:
             again = p | ba.ReadFailed(folder, ba.Columns(), groups_are_whole=True)
-            sent = instructions(again) | 'Still' >> beam.Map(lambda text: 'c' if 'a?' in text else 'd')
+            sent = instructions(again) | 'Still' >> beam.Map(lambda text: text.removeprefix('What is ')[0])
             _ = (sent, p | beam.Create(more)) | beam.Flatten() | beam.ParDo(_Dies()) | ba.WriteFailed(folder)
 
     with pytest.raises(RuntimeError, match='the job dies'):
         retry('die')
     assert files(folder).items() >= first.items()
-    assert sorted(failed_files.files_to_read(folder)) == sorted(folder + name for name in first)
+    retry()  # what stands in the files of both is sent once
+    assert ids(folder) == ['a', 'b']
+    assert not files(folder).keys() & first.keys()
+
+
+def test_files_of_several_runs_are_all_read_and_no_others_removed(folder):
+    names = [f'{folder}failed-2026010{day}T000000000000-0a0a0a0a.jsonl' for day in (1, 2, 3)]
+    put(names[0], 'a')
+    put(names[1], 'b')
+    with pipeline() as p:
+        again = p | ba.ReadFailed(folder, ba.Columns(), groups_are_whole=True)
+        put(names[2], 'late')  # of a job beside this one
+        texts = instructions(again)
+        assert_that(texts, equal_to(['What is a?', 'What is b?']))
+        _ = texts | 'Still' >> beam.Map(lambda _: refused('c')) | ba.WriteFailed(folder)
+    assert ids(folder) == ['c', 'c', 'late']
+
+
+def test_however_the_path_is_written_what_is_read_is_not_removed_before_its_end(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job('f', 'a')
+
+    def retry(*more: str) -> None:
+        with pipeline() as p:
+            again = p | ba.ReadFailed(f'{tmp_path}/f', ba.Columns(), groups_are_whole=True)
+            sent = instructions(again) | 'Still' >> beam.Map(lambda _: 'b')
+            _ = (sent, p | beam.Create(more)) | beam.Flatten() | beam.ParDo(_Dies()) | ba.WriteFailed('./f')
+
+    with pytest.raises(RuntimeError, match='the job dies'):
+        retry('die')
+    assert 'a' in ids(f'{tmp_path}/')
     retry()
-    assert ids(folder) == ['c', 'd']
+    assert set(ids(f'{tmp_path}/')) == {'b'}
+
+
+@pytest.mark.parametrize('place', ['f.jsonl', 'f'])
+def test_what_was_written_under_a_name_is_read_under_it(folder, place):
+    job(folder + place, 'a')
+    assert [name.partition('-')[0] for name in files(folder)] == ['f']
+    with pipeline() as p:
+        again = p | ba.ReadFailed(folder + place, ba.Columns(), groups_are_whole=True)
+        assert_that(instructions(again), equal_to(['What is a?']))
+
+
+@pytest.mark.parametrize('make', [ba.WriteFailed, lambda place: ba.ReadFailed(place, ba.Columns(), True)])
+def test_an_empty_place_is_an_error(make):
+    with pytest.raises(ValueError, match='is empty: name a prefix of files or a folder'):
+        make('')
 
 
 def test_of_what_is_there_only_the_files_that_are_named_are_sent_again_and_removed(folder):
-    for number, external_id in enumerate('ab'):
-        put(f'{folder}failed-0000{number}-of-00002.jsonl', external_id)
+    for external_id in 'ab':
+        put(f'{folder}failed-20260101T000000000000-{external_id * 8}.jsonl', external_id)
+    first = f'{folder}failed-20260101T000000000000-aaaaaaaa.jsonl'
     with pipeline() as p:
-        again = p | ba.ReadFailed(f'{folder}failed-00000-of-00002.jsonl', ba.Columns(), groups_are_whole=True)
+        again = p | ba.ReadFailed(first, ba.Columns(), groups_are_whole=True)
         _ = instructions(again) | 'Still' >> beam.Map(lambda _: refused('c')) | ba.WriteFailed(folder)
     assert ids(folder) == ['b', 'c']
 
