@@ -193,7 +193,7 @@ def test_columns_that_are_not_columns_are_told_of_where_they_are_given(columns):
             give()
 
 
-@pytest.mark.parametrize('column', [[1, 2], [[{'role': 'user', 'content': 'x'}]] * 2], ids=['numbers', 'chat messages'])
+@pytest.mark.parametrize('column', [[1, 2], [{'text': 'x'}] * 2], ids=['numbers', 'structs'])
 def test_what_is_no_text_is_told_the_way_there(column):
     for name in ('instruction', 'generation'):
         data = {'instruction': ['p', 'q'], 'generation': ['a', 'b'], name: column}
