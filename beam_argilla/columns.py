@@ -91,8 +91,8 @@ class Columns:
         >>> Columns(generation='completions[].response', model_name='completions[].model')
     """
 
-    instruction: str | Sequence[str] = 'instruction'
-    generation: str | Sequence[str] | None = None
+    instruction: Source | Sequence[Source] = 'instruction'
+    generation: Source | Sequence[Source] | None = None
     instruction_id: str | None = None
     model_name: Sources = None
     rating: Sources = None

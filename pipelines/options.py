@@ -63,6 +63,11 @@ def add_input(group: Group) -> None:
         choices=['parquet', 'arrow', 'jsonl', 'csv', 'json'],
         help="what the files are (default: by their names' ends; Parquet, if they say nothing)",
     )
+    group.add_argument(
+        '--prompts', action='append', metavar='PATTERN', help='files of the prompts, if they are elsewhere'
+    )
+    group.add_argument('--prompts_key', metavar='NAME', help='the column by which they belong to the generations')
+    group.add_argument('--prompts_column', metavar='NAME', help='name or path of the prompt in its file')
     group.add_argument('--config', metavar='NAME', help='which configuration of a folder that distilabel saved')
     group.add_argument('--split', metavar='NAME', help='which split of a folder that datasets saved')
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
@@ -122,9 +127,10 @@ def _source(name: str) -> str | ba.Literal:
     return ba.Literal(text) if literally and not prefix else name
 
 
-def choice_of(args: argparse.Namespace) -> dict[str, str | None]:
-    """What of a folder is read."""
-    return {'format': args.format, 'config': args.config, 'split': args.split}
+def choice_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What of a folder is read, and what beside it."""
+    names = ('format', 'config', 'split', 'prompts', 'prompts_key', 'prompts_column')
+    return {name: getattr(args, name) for name in names}
 
 
 def inputs_of(args: argparse.Namespace) -> dict[str, list[str]]:

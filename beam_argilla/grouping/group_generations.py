@@ -19,9 +19,9 @@ from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Order, Policies
-from beam_argilla.grouping.shuffle import split
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
 from beam_argilla.metrics import NAMESPACE
+from beam_argilla.partitions import split
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.threads import in_background
 

@@ -53,17 +53,19 @@ class Layout:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Where prompts that are in another file, or in other rows, are found.
+    """How prompts that are in another file are found.
 
     Attributes:
-        key: the column of the generations that says which prompt theirs is.
-        prompts_key: the column of the prompts that it is found in.
-        instruction: the column or path of the prompt.
+        key: the column of the generations that says which prompt theirs is; so it is called in the prompts' file, too.
+        instruction: the column or path of the prompt in its file.
     """
 
     key: str
-    prompts_key: str
     instruction: str
+
+
+# Where a prompt is looked for in its file, if nobody says so.
+USUAL_PROMPTS = ('instruction', 'prompt', 'messages', 'body.messages', 'turns[0]', 'question', 'body.prompt', 'text')
 
 
 _TEXT, _CHAT = 'text', 'conversation'
@@ -255,7 +257,7 @@ LAYOUTS: Mapping[str, Layout] = {
             'FastChat: model_answer/*.jsonl, the first turn; the questions are in question.jsonl (--prompts)',
             Columns(generation='choices[0].turns[0]', model_name='model_id', instruction_id='question_id'),
             {'question_id': 'text|number', 'model_id': _TEXT, 'choices[].turns': 'texts|lists'},
-            prompts=Prompts('question_id', 'question_id', 'turns[0]'),
+            prompts=Prompts('question_id', 'turns[0]'),
             example={'question_id': 81, 'model_id': 'm1', 'choices': [{'index': 0, 'turns': [_A, 'Bye!']}]},
         ),
         Layout(
@@ -406,7 +408,7 @@ LAYOUTS: Mapping[str, Layout] = {
                 instruction_id='custom_id',
             ),
             {'custom_id': _TEXT, 'response.body.choices[].message': 'conversation|structs'},
-            prompts=Prompts('custom_id', 'custom_id', 'body.messages'),
+            prompts=Prompts('custom_id', 'body.messages'),
             example={
                 'custom_id': 'p1',
                 'response': {'body': {'model': 'm1', 'choices': [{'message': {'role': 'assistant', 'content': _A}}]}},
@@ -479,7 +481,22 @@ def columns_for(schemas: Sequence[pa.Schema], columns: Columns, layout: str) -> 
 
 
 def _columns_of(layout: Layout, columns: Columns) -> tuple[Columns, Layout]:
-    return replace(columns.over(layout.columns), lenient=True), layout
+    columns = replace(columns.over(layout.columns), lenient=True)
+    return columns if layout.prompts is None else with_key(columns, layout.prompts.key), layout
+
+
+def with_key(columns: Columns, key: str) -> Columns:
+    """The columns of generations whose prompts are elsewhere: until they are joined, their key is the id.
+
+    Raises:
+        InputError: another column is named for the id.
+    """
+    if columns.instruction_id not in (None, key):
+        raise InputError(
+            f'The instruction id is column {columns.instruction_id!r}, but prompts are found by {key!r}: leave it out, '
+            'then generations with the same instruction belong together, or name that one.'
+        )
+    return replace(columns, instruction=Literal('(its prompt is joined later)'), instruction_id=key)
 
 
 def fitting(schema: pa.Schema) -> list[Layout]:

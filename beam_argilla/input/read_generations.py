@@ -14,21 +14,23 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics
 
 from beam_argilla.coding import GenerationTable
-from beam_argilla.columns import Columns, as_columns
+from beam_argilla.columns import Columns, Literal, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.join_prompts import JoinPrompts
 from beam_argilla.input.kind import Part, pieces
 from beam_argilla.input.kinds import check_format, kind_of
-from beam_argilla.input.layouts import AUTO, columns_for, layout_of
+from beam_argilla.input.layouts import AUTO, USUAL_PROMPTS, columns_for, layout_of, with_key
 from beam_argilla.input.matching import matching_files, patterns_of
+from beam_argilla.input.paths import path_to
 from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
-from beam_argilla.input.sources import read
+from beam_argilla.input.sources import read, schema_of
 from beam_argilla.input.tables import Origin
 from beam_argilla.metrics import NAMESPACE
-from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.refusing import Collect, Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
 from beam_argilla.scale import Scale
 
@@ -53,6 +55,9 @@ class ReadGenerations(Fallible):
             before ``.gz``, ``.zst`` and ``.bz2``; Parquet, if it says nothing.
         config: of a folder that distilabel saved (`Distiset.save_to_disk`), which configuration, if it has several.
         split: of a folder that datasets saved, which split, if it has several.
+        prompts: files of the prompts, where they are not beside the generations (a batch's input, a set of questions).
+        prompts_key: the column that says in both which prompt is which. Default: the layout's.
+        prompts_column: the column, or path, of the prompts in their files. Default: the layout's, or a usual one.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -89,6 +94,9 @@ class ReadGenerations(Fallible):
         format: str | None = None,
         config: str | None = None,
         split: str | None = None,
+        prompts: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        prompts_key: str | None = None,
+        prompts_column: str | None = None,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
@@ -102,6 +110,9 @@ class ReadGenerations(Fallible):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
         self.layout = None if layout == AUTO else layout_of(layout)
+        ids_are_texts = self.columns.instruction_id is None
+        if prompts is not None and prompts_key is not None:
+            self.columns = with_key(self.columns, prompts_key)
         self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
@@ -113,7 +124,33 @@ class ReadGenerations(Fallible):
             whole = clustered or seen.all_wide
         elif self.layout is not None:
             self.columns, _ = columns_for([], self.columns, layout)
+        self.prompts = self._prompts(prompts, prompts_key, prompts_column)
+        self._by_text = ids_are_texts and (self.layout is None or self.layout.columns.instruction_id is None)
+        whole = whole and self.prompts is None
         self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
+
+    def _prompts(self, prompts: Any, key: str | None, column: str | None) -> ReadGenerations | None:
+        """The reader of the prompts, whose ids are the keys."""
+        of_layout = None if self.layout is None else self.layout.prompts
+        if prompts is None:
+            if of_layout is not None:
+                raise InputError(
+                    f'The prompts of layout {self.layout and self.layout.name!r} are in another file: prompts=..., '
+                    '--prompts FILE.'
+                )
+            return None
+        if of_layout is not None:
+            key, column = key or of_layout.key, column or of_layout.instruction
+        if key is None:
+            raise InputError(
+                'By which column do prompts and generations belong together? prompts_key=..., --prompts_key NAME.'
+            )
+        if column is None:
+            first = matching_files(patterns_of(prompts))[0].path
+            names = schema_of(first).names
+            column = next((name for name in USUAL_PROMPTS if path_to(name, names) is not None), USUAL_PROMPTS[0])
+        columns = Columns(column, Literal(''), instruction_id=key, chat=self.columns.chat)
+        return ReadGenerations(prompts, columns, on_bad_file=self.on_bad_file)
 
     def carry(self, metadata: Sequence[str], ratings: Sequence[int]) -> None:
         """Reads further columns as metadata, null where a file has none, and puts scores on these ratings.
@@ -152,10 +189,18 @@ class ReadGenerations(Fallible):
             read_ids = beam.ParDo(_ReadIds(self.columns, self.clustered))
             ids = splits.splits | 'Spread ids' >> beam.Reshuffle() | 'Ids' >> read_ids
             facts = facts._replace(ids=ids)
-        found.tables.element_type = GenerationTable
-        found.tables.input_facts = facts
-        self.refuse((splits[Refused.TAG], found[Refused.TAG]) | 'Refused' >> beam.Flatten(), found.tables)
-        return found.tables
+        refused = [splits[Refused.TAG], found[Refused.TAG]]
+        tables = found.tables
+        if self.prompts is not None:
+            collected = Collect()
+            prompts = pbegin | 'Prompts' >> self.prompts.with_error_handler(collected)
+            join = JoinPrompts(self._by_text).with_error_handler(collected)
+            tables = {'generations': tables, 'prompts': prompts} | 'Join' >> join
+            refused += collected.pcollections
+        tables.element_type = GenerationTable
+        tables.input_facts = facts
+        self.refuse(refused | 'Refused' >> beam.Flatten(), tables)
+        return tables
 
     def display_data(self) -> dict[str, Any]:
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}

@@ -76,6 +76,17 @@ def generation_names(columns: Columns) -> tuple[str, ...]:
     return (columns.generation,) if isinstance(columns.generation, str) else USUAL['generation']
 
 
+def rivals(names: Sequence[str], columns: Columns) -> dict[str, str]:
+    """Usual name → the other one of its role, where both are there and the former goes before; where it says nothing,
+    the latter counts."""
+    pairs = {role: both if role == 'generation' else both[::-1] for role, both in USUAL.items()}
+    return {
+        first: second
+        for role, (first, second) in pairs.items()
+        if getattr(columns, role) is None and names.count(first) == names.count(second) == 1
+    }
+
+
 _IN_PATH = b'beam_argilla.in_path'
 
 

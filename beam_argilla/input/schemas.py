@@ -24,6 +24,7 @@ from beam_argilla.input.roles import (
     missing_columns,
     no_such_columns,
     resolve,
+    rivals,
     without_missing,
 )
 from beam_argilla.input.sources import says_nothing, schema_of
@@ -148,7 +149,9 @@ def _look(path: str, schema: pa.Schema | InputError, columns: Columns, format: s
         check_columns(schema.names, columns)
         if reads_json(schema, columns):  # whose values alone tell
             return _File(path, schema, called(columns), path_is_wide(columns, schema.names))
-        seen = view(schema.empty_table(), columns)
+        table = schema.empty_table()
+        silent = [name for name in rivals(schema.names, columns) if says_nothing(path, name, format)]
+        seen = view(table.drop_columns(silent), columns)
         names = resolve(seen.table.schema, seen.columns)
         for role, name in names.items():
             problem = misfit(seen.table.schema, names, role)

@@ -5,6 +5,7 @@ Rows that cannot be used come back beside the table, each with the reason.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,12 +25,24 @@ from beam_argilla.generations import (
     SCORE,
     TEXT,
     as_grouped,
+    is_grouped,
+    repeated_ids,
     repeated_values,
     rows,
+    together,
 )
 from beam_argilla.input.plain import holds_structs, is_list, list_of, plain
 from beam_argilla.input.repairable import repairable
-from beam_argilla.input.roles import PER_GENERATION, can_mean, columns_to_read, is_wide, misfit, resolve, roles_of
+from beam_argilla.input.roles import (
+    PER_GENERATION,
+    can_mean,
+    columns_to_read,
+    is_wide,
+    misfit,
+    resolve,
+    rivals,
+    roles_of,
+)
 from beam_argilla.input.values import (
     Meaning,
     Problem,
@@ -41,6 +54,7 @@ from beam_argilla.input.values import (
     as_text,
     as_text_or_null,
     is_blank,
+    is_nan,
     says_nothing,
     sha256,
 )
@@ -115,6 +129,41 @@ def to_canonical(table: pa.Table, columns: Columns, origin: Origin | None = None
     Raises:
         InputError: a column does not exist, exists twice, or has values of a type that cannot mean what they should.
     """
+    runs = _runs(table, columns)
+    parts = [
+        _to_canonical(run, columns, origin and origin.only(range(start, start + run.num_rows))) for start, run in runs
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    tables = [part.table for part in parts if part.table.num_rows] or [parts[0].table]
+    whole = together(t.replace_schema_metadata() for t in tables)
+    if all(map(is_grouped, tables)):
+        ids = pa.chunked_array([pc.unique(t.column('instruction_id')) for t in tables])
+        whole = as_grouped(whole, [*{*repeated_values(ids), *(i for t in tables for i in repeated_ids(t))}])
+    return Formatted(whole, [f for part in parts for f in part.failed])
+
+
+def _runs(table: pa.Table, columns: Columns) -> list[tuple[int, pa.Table]]:
+    """The table, cut so that each piece has those of two usual names that say something in its rows, and where it
+    begins: a row means the same in every table."""
+    pairs = rivals(table.column_names, columns)
+    silent = {first: ~_has_value(table, first) & _has_value(table, second) for first, second in pairs.items()}
+    if not any(mask.any() for mask in silent.values()):
+        return [(0, table)]
+    differ = np.any([np.diff(mask) for mask in silent.values()], axis=0)
+    bounds = [0, *(np.flatnonzero(differ) + 1).tolist(), table.num_rows]
+    return [
+        (start, table.slice(start, end - start).drop_columns([name for name, mask in silent.items() if mask[start]]))
+        for start, end in itertools.pairwise(bounds)
+    ]
+
+
+def _has_value(table: pa.Table, name: str) -> np.ndarray:
+    array = plain(table.column(name))
+    return array.is_valid().to_numpy(zero_copy_only=False) & ~is_nan(array)
+
+
+def _to_canonical(table: pa.Table, columns: Columns, origin: Origin | None) -> Formatted:
     seen = view(table, columns)
     names = resolve(seen.table.schema, seen.columns)
     cells = _cells(seen.table, names)

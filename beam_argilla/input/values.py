@@ -180,7 +180,13 @@ def says_nothing(array: pa.Array) -> bool:
         return True
     if pa.types.is_large_list(array.type):
         return says_nothing(pc.list_flatten(array))
-    return pa.types.is_floating(array.type) and bool(np.isnan(array.to_numpy(zero_copy_only=False)).all())
+    return bool(is_nan(array).all())
+
+
+def is_nan(array: pa.Array) -> np.ndarray:
+    """Where there is NaN (or null, among floats), which is no value."""
+    is_float = pa.types.is_floating(array.type)
+    return np.isnan(array.to_numpy(zero_copy_only=False)) if is_float else np.zeros(len(array), bool)
 
 
 def sha256(instructions: pa.Array) -> pa.Array:

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
+from beam_argilla import partitions as shuffle
 from beam_argilla.coding import from_ipc, to_ipc
 from beam_argilla.errors import InputError, RefusedError
-from beam_argilla.grouping import shuffle
 from beam_argilla.grouping.arrange import arrange, merge
 from beam_argilla.input.tables import to_canonical
 from tests.samples import COLUMNS, canonical, pipeline, rows

@@ -181,6 +181,28 @@ def test_rows_that_no_schema_tells_of_say_what_they_have_where_they_lack_a_colum
     )
 
 
+@pytest.mark.parametrize('columns', [{'instruction': 'prompt'}, {}, ['prompt']], ids=str)
+def test_columns_that_are_not_columns_are_told_of_where_they_are_given(columns):
+    task = ba.TextGeneration()
+    for give in (
+        lambda: ba.FormatGenerations(columns),
+        lambda: ba.ReadGenerations('x', columns, validate=False),
+        lambda: ba.WriteToArgilla('x', task=task, connection=ba.ArgillaConnection('http://x'), columns=columns),
+    ):
+        with pytest.raises(TypeError, match=r"columns must be ba.Columns\(.*instruction='prompt'\), not a "):
+            give()
+
+
+@pytest.mark.parametrize('column', [[1, 2], [{'text': 'x'}] * 2], ids=['numbers', 'structs'])
+def test_what_is_no_text_is_told_the_way_there(column):
+    for name in ('instruction', 'generation'):
+        data = {'instruction': ['p', 'q'], 'generation': ['a', 'b'], name: column}
+        (refused, _) = from_rows(pa.table(data).to_pylist(), ba.Columns())[1]
+        with pytest.raises(InputError, match='make it text first') as told:
+            to_canonical(pa.table(data), ba.Columns())
+        assert str(told.value).partition(': make it')[2] == refused.message.partition(': make it')[2]
+
+
 @pytest.mark.parametrize('elements', [[DATA], [Answer('x', 'y')], ['x'], [beam.Row(instruction='x', generation='y')]])
 def test_rows_without_names_of_their_columns_are_told_of_before_anything_runs(elements):
     p = beam.Pipeline(runner=FnApiRunner())

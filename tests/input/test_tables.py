@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla as ba
 from beam_argilla.errors import InputError
-from beam_argilla.generations import is_grouped
+from beam_argilla.generations import is_grouped, repeated_ids
 from beam_argilla.input import rows as input_rows
-from beam_argilla.input.tables import to_canonical
+from beam_argilla.input.tables import Origin, to_canonical
 
 ROW = {'instruction': 'Say hi', 'generation': 'hi'}
 
@@ -204,6 +205,13 @@ def test_wide_rows_keep_the_order_of_their_lists_also_beside_a_position_of_the_r
     assert out.column('position').to_pylist() == [0, 1]
 
 
+@pytest.mark.parametrize('beside', [{'rating.raw': ['a', 'b']}, {'rating.raw': [{'x': 1}, {'x': 2}]}], ids=str)
+def test_a_column_whose_name_begins_with_that_of_another_is_no_part_of_it(tmp_path, beside):
+    texts = {'instruction': ['p', 'q'], 'generation': ['a', 'b']}
+    pq.write_table(pa.table({**texts, **beside, 'rating': pa.array([None, None], pa.bool_())}), tmp_path / 'x.parquet')
+    assert ba.ReadGenerations(tmp_path).metadata_types['rating'] == 'terms'  # and no InputError: it has no values
+
+
 def test_a_missing_column_is_an_error_that_lists_those_there_are():
     table = pa.table({'prompt': ['x'], 'generation': ['y']})
     with pytest.raises(InputError, match=r"no column 'instruction'.*'prompt', 'generation'.*--instruction_column"):
@@ -281,4 +289,50 @@ def test_of_two_usual_names_the_one_that_says_something_counts_in_tables_and_in_
     given = {'instruction': 'q', **row}
     for table, failed in (to_canonical(pa.Table.from_pylist([given]), ba.Columns()), from_rows([given], ba.Columns())):
         assert not failed
-        assert [(row['generation'], row['model_name'], row['rating']) for row in table.to_pylist()] == wanted
+        assert _said(table) == wanted
+
+
+def _said(table: pa.Table) -> list[tuple]:
+    return [(row['generation'], row['model_name'], row['rating']) for row in table.to_pylist()]
+
+
+@pytest.mark.parametrize('kind', [pa.string(), pa.float64(), pa.bool_(), pa.list_(pa.string()), pa.null()], ids=str)
+@pytest.mark.parametrize('of', [[None, None], [None], [None, None, None]], ids=len)
+def test_a_column_without_values_hides_no_other_whatever_its_type(kind, of, tmp_path):
+    nothing = pa.array(of, kind)
+    lists = [[str(i), 'x'] for i in range(len(of))]
+    table = pa.table({
+        'instruction': [f'q{i}' for i in range(len(of))],
+        'generation': nothing, 'generations': lists,
+        'rating': [[1, 2]] * len(of), 'ratings': nothing,
+        'model_name': [['m', 'n']] * len(of), 'generation_models': nothing,
+    })  # fmt: skip
+    out, failed = to_canonical(table, ba.Columns())
+    assert (_said(out), failed) == ([(g, m, r) for pair in lists for g, m, r in zip(pair, 'mn', '12', strict=True)], [])
+    assert is_grouped(out)
+    pq.write_table(table, tmp_path / 'x.parquet')
+    assert ba.ReadGenerations(tmp_path).facts.groups_are_whole  # seen of the file's footer as well
+
+
+def test_of_two_usual_names_each_row_has_its_own_however_the_table_is_cut():
+    given = [
+        {'instruction': 'q', 'generation': None, 'generations': ['a', 'b'], 'ratings': [1, 2], 'rating': 9},
+        {'instruction': 'r', 'generation': 'c', 'generations': None, 'ratings': None, 'rating': 3},
+        {'instruction': 's', 'generation': 'd', 'generations': ['e'], 'ratings': [4], 'rating': None},
+        {'instruction': 't', 'generation': None, 'generations': ['f'], 'ratings': None, 'rating': 5},
+        {'instruction': 'u', 'generation': None, 'generations': None, 'ratings': None, 'rating': 5},
+    ]
+    table = pa.Table.from_pylist(given)
+    out, failed = to_canonical(table, ba.Columns(), Origin('f', range(5)))
+    wanted = [('a', None, '1'), ('b', None, '2'), ('c', None, '3'), ('d', None, None), ('f', None, None)]
+    assert _said(out) == wanted
+    assert [(f.error, f.source, f.row) for f in failed] == [('NullGeneration', 'f', 4)]
+    assert [said for i in range(5) for said in _said(to_canonical(table.slice(i, 1), ba.Columns()).table)] == wanted
+    assert sorted(_said(from_rows(given, ba.Columns())[0]), key=str) == sorted(wanted, key=str)
+
+
+def test_rows_of_one_id_are_known_to_be_several_where_their_generations_have_two_names():
+    given = {'instruction': 'q', 'generation': None, 'generations': ['a'], 'k': 1}
+    table = pa.Table.from_pylist([given, {**given, 'generation': ['b'], 'generations': None}])
+    out, failed = to_canonical(table, ba.Columns(instruction_id='k'))
+    assert ([g for g, *_ in _said(out)], failed, repeated_ids(out)) == (['a', 'b'], [], ['1'])

@@ -31,6 +31,12 @@ def test_the_type_follows_from_the_files_unless_it_is_said_by_hand(more, kept):
     assert options.columns_of(args).metadata == tuple(dict.fromkeys(m.column for m in kept))
 
 
+@pytest.mark.parametrize('more', [['--num_generations', '1_0'], ['--ratings', '1_0,2'], ['--min_submitted', '٣']])
+def test_numbers_are_written_in_digits(more):
+    with pytest.raises(ValueError, match='whole number'):
+        options.parse(parquet_to_argilla.parser(), [*ARGV, *more])
+
+
 @pytest.mark.parametrize('mistake', ['n', 'n:text', ':terms'])
 def test_a_type_that_is_none_is_told(mistake):
     with pytest.raises(ValueError, match=f'--metadata {mistake}: write NAME:TYPE'):
