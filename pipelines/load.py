@@ -23,6 +23,7 @@ from . import messages, options, stopping
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 _SHOWN = 10  # warnings and refusals
+_LAST_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,16 @@ def run(job: Job, p: beam.Pipeline) -> int:
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')
     if job.connection is not None and job.local and not args.dry_run:
-        found = ba.check_dataset(
-            args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
-        )
-        print(f'The dataset: {found.url if found else "gone"}')
+        print(f'The dataset: {place_of_dataset(args, job.connection)}')
     return 1 if refused and args.failed is None else 0
+
+
+def place_of_dataset(args: argparse.Namespace, connection: ba.ArgillaConnection) -> str:
+    """Where people find what was written; all of it is there, also if the server no longer answers."""
+    quick = ba.RetryPolicy(limit=_LAST_LOOK_SECONDS)
+    try:
+        found = ba.check_dataset(args.dataset, connection=connection, workspace=args.workspace, retry=quick)
+    except errors.JobError as e:
+        place = f'{args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}'
+        return f'{place}, which could not be looked at again: {e}'
+    return found.url if found else 'gone'

@@ -300,7 +300,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     if needs_server(args):
         if not args.api_url:
             raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
-        checked_url(args.api_url)
+        checked_url(args.api_url, args.ca_file)
     if args.no_spill and args.spill_location:
         raise ValueError('--no_spill contradicts --spill_location: give one of them')
     if args.overflow == 'truncate' and not (args.failed or args.dry_run):

@@ -80,7 +80,7 @@ class ArgillaConnection:
     addresses of the machine itself.
 
     Raises:
-        ValueError: the address is not an http(s) URL, or a header's name is none.
+        ValueError: the address is not an http(s) URL, or has no use for `ca_file`; or a header's name is none.
         TypeError: the key is a plain text, which would end up in the pipeline's definition.
     """
 
@@ -92,7 +92,7 @@ class ArgillaConnection:
     ca_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'api_url', checked_url(self.api_url))
+        object.__setattr__(self, 'api_url', checked_url(self.api_url, self.ca_file))
         check_headers(self.headers)
         if self.api_key is not None and not isinstance(self.api_key, Secret):
             raise TypeError(

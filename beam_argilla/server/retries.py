@@ -146,9 +146,11 @@ class Retries:
                 if self._is_refusal(streak, e, seconds >= self._limit * _LONG, over):
                     raise streak.refusal(e) from e
                 if over:
+                    is_tls = not self._heard and e.cause in _BROKEN_OFF and self._server.startswith('http:')
                     raise ServerUnavailableError(
                         f'{self._server} gave no usable answer for {seconds:.0f} seconds. Is the server running, '
-                        f'and is the address right? The last failure: {e}'
+                        f'and is the address right{", with http:// and not https://" if is_tls else ""}? '
+                        f'The last failure: {e}'
                     ) from e
                 if not streak.batch:
                     self._tell(e, streak)
@@ -206,6 +208,8 @@ class Retries:
         return was_well and streak.is_well
 
 
+# What a server that speaks TLS does to a request in plain HTTP, if it does not answer it with a page that says so.
+_BROKEN_OFF = ('RemoteProtocolError', 'ReadError')
 # What is lost before a request is sent is not due to what it holds.
 _NOTHING_SENT = ('ConnectError', 'ConnectTimeout', 'PoolTimeout', 'ProxyError')
 

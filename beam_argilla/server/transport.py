@@ -27,11 +27,13 @@ class Transport(NamedTuple):
         server: its address.
         verify: what `httpx` checks the server's certificate with.
         proxy: the URL of the proxy in between; None if there is none.
+        ca_file: of certificates that are trusted besides those that this machine trusts.
     """
 
     server: str
     verify: ssl.SSLContext | bool
     proxy: str | None
+    ca_file: str | None = None
 
     def options(self) -> dict[str, Any]:
         """As `httpx.Client` and the SDK take it. What else the environment says is not asked for."""
@@ -68,7 +70,7 @@ class Transport(NamedTuple):
                 return JobError(clean(f'The proxy refuses to connect to {self.server}: {error}{self.note}'))
         failure = next((e for e in _causes(error) if isinstance(e, ssl.SSLError)), None)
         if isinstance(failure, ssl.SSLCertVerificationError):
-            return _not_trusted(self.server, failure)
+            return _not_trusted(self.server, failure, self.ca_file)
         if failure is not None and failure.reason in _NOT_TLS:
             return NotArgillaError(
                 f'What answers at {self.server} does not speak TLS ({failure.reason}): is it the address of a server '
@@ -94,7 +96,7 @@ def transport(server: str, ca_file: str | os.PathLike[str] | None = None) -> Tra
     proxy = _proxy(parts)
     if proxy is not None:
         _check_proxy(proxy, parts)
-    return Transport(server, verify, proxy)
+    return Transport(server, verify, proxy, None if ca_file is None else os.fspath(ca_file))
 
 
 # -- certificates
@@ -123,18 +125,21 @@ def _ssl_context(ca_file: str | os.PathLike[str] | None) -> ssl.SSLContext:
     return context
 
 
-def _not_trusted(server: str, error: ssl.SSLCertVerificationError) -> CertificateError:
+def _not_trusted(server: str, error: ssl.SSLCertVerificationError, ca_file: str | None) -> CertificateError:
+    by_whom = ''
     if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
         way_out = 'It must be renewed on the server; or is the clock of this machine wrong?'
     elif error.verify_code in (_OTHER_HOST, _OTHER_ADDRESS):
         way_out = 'Use an address that the certificate is for.'
     else:
+        by_whom = '' if ca_file is None else f', neither by this machine nor with ca_file={ca_file!r}'
         way_out = (
             'If it is the right server, name a PEM file with the certificate of the authority that signed it (or with '
             "the server's own, where it is self-signed): ArgillaConnection(ca_file=...), --ca_file FILE, or "
             'SSL_CERT_FILE in the environment.'
         )
-    return CertificateError(f'The certificate of {server} is not trusted: {error.verify_message}. {way_out}')
+    why = error.verify_message.rstrip('.')
+    return CertificateError(f'The certificate of {server} is not trusted{by_whom}: {why}. {way_out}')
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

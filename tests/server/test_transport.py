@@ -123,6 +123,27 @@ def test_a_ca_file_that_cannot_be_used_is_named(tmp_path, content, message):
         look('https://localhost:9', ca_file=path)
 
 
+def test_a_ca_file_that_vouches_for_another_server_is_named(over_tls, tmp_path):
+    _, url, _ = over_tls()
+    (tmp_path / 'other').mkdir()
+    other, _ = certificate(tmp_path / 'other', 'other.example')
+    with pytest.raises(
+        CertificateError, match=rf"not trusted, neither by this machine nor with ca_file='{other}': self.signed"
+    ):
+        look(url, ca_file=other)
+
+
+def test_a_ca_file_for_an_address_without_tls_is_told():
+    with pytest.raises(ValueError, match=r"ca_file='ca\.pem' .* http://localhost:9, which is not encrypted"):
+        ba.ArgillaConnection('http://localhost:9', ca_file='ca.pem')
+
+
+def test_plain_http_to_a_server_that_speaks_tls_is_told(over_tls):
+    _, url, _ = over_tls()
+    with pytest.raises(ServerUnavailableError, match=r'is the address right, with http:// and not https://\?'):
+        look(url.replace('https:', 'http:'), limit=0.1)
+
+
 def test_tls_to_a_server_that_speaks_plain_http_is_told_at_once(argilla_server):
     with pytest.raises(NotArgillaError, match='http:// instead of https://'):
         look(argilla_server.api_url.replace('http:', 'https:'))
