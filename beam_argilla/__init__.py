@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from beam_argilla.columns import Columns as Columns
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
+    from beam_argilla.grouping.group_generations import RefuseRepeated as RefuseRepeated
     from beam_argilla.grouping.policies import Policies as Policies
     from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
     from beam_argilla.input.failed import ReadFailed as ReadFailed
@@ -55,7 +56,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 _HOMES = {
     'columns': ('Columns',),
     'errors': ('BeamArgillaError',),
-    'grouping.group_generations': ('GroupGenerations',),
+    'grouping.group_generations': ('GroupGenerations', 'RefuseRepeated'),
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),
     'input.format_generations': ('FormatGenerations',),

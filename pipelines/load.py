@@ -34,7 +34,7 @@ class Job:
     read: ba.ReadGenerations | None
     retry: ba.ReadFailed | None
     task: ba.Preference | ba.TextGeneration
-    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
+    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at, or there is nothing to write
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
     write_failed: ba.WriteFailed | None
 
@@ -112,9 +112,16 @@ def prepare(
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
     # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
     write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
+    if is_empty(read, retry):
+        connection = None
     job = Job(args, read, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
+
+
+def is_empty(read: ba.ReadGenerations | None, retry: ba.ReadFailed | None) -> bool:
+    """Whether it is known that there is nothing to write."""
+    return retry is None and read is not None and read.is_empty
 
 
 def build(p: beam.Pipeline, job: Job) -> None:
@@ -129,8 +136,13 @@ def build(p: beam.Pipeline, job: Job) -> None:
         records.append(again['records'])
     if job.read is not None:
         refused = Collect()
-        read = p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused)
-        tables.append(read if job.retry is None else read | 'Retried rows' >> ba.LeaveOutRetried(again['origins']))
+        rest = p | 'Read' >> job.read.with_error_handler(handler if job.retry is None else refused)
+        if job.retry is not None:
+            rest |= 'Retried rows' >> ba.LeaveOutRetried(again['origins'])
+            if job.read.facts.groups_are_whole and not args.shuffle:  # as without what is retried, which parts can join
+                repeated = ba.RefuseRepeated(args.num_partitions, args.spill_location, spill=not args.no_spill)
+                rest |= 'Repeated' >> repeated.with_error_handler(handler)
+        tables.append(rest)
         for i, rows in enumerate(refused.pcollections):
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
@@ -191,6 +203,8 @@ def run(job: Job, p: beam.Pipeline) -> int:
     result.wait_until_finish()
     counts = ba.counters(result)
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    if is_empty(job.read, job.retry):
+        print('The input has no rows: nothing was written, and no dataset was made.')
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')

@@ -25,15 +25,23 @@ if TYPE_CHECKING:
 
 # -- what is read
 
+_RETRY = (
+    'send again what an earlier run wrote to --failed (a prefix or folder as there, or a file), perhaps repaired; '
+    'parts of groups need --input beside it'
+)
+_INPUT = (
+    'Parquet files, folders (with all below; column=value/ is a column) or patterns on any Beam file system; repeatable'
+)
+
 
 def add_input(group: Group) -> None:
     """Which files, and what their columns are called."""
-    group.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help='Parquet files; repeatable')
+    group.add_argument('--input', action='extend', nargs='+', metavar='PATTERN', help=_INPUT)
     group.add_argument('--clustered', action='store_true', help='rows of a group are adjacent in one file: no shuffle')
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
     )
-    group.add_argument('--retry_failed', metavar='PREFIX', help='send again what an earlier run wrote to --failed')
+    group.add_argument('--retry_failed', metavar='PREFIX', help=_RETRY)
     group.add_argument('--instruction_column', default='instruction', metavar='NAME', help='(%(default)s)')
     group.add_argument(
         '--generation_column', metavar='NAME', help='texts, or lists of texts (default: generation, generations)'
@@ -211,7 +219,8 @@ def add_writing(group: Group) -> None:
     group.add_argument(
         '--failed',
         metavar='PREFIX',
-        help='write what is refused here, as JSON lines, and go on; DIR/: into that folder',
+        help='write what is refused to PREFIX-TIME-SHARD.jsonl, as JSON lines, in the place of those of earlier runs, '
+        'and go on; DIR/ or a folder: into that folder',
     )
     group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
 

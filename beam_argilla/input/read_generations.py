@@ -52,6 +52,7 @@ class ReadGenerations(Fallible):
     Attributes:
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
+        is_empty: whether it is known that no file has a row.
 
     Raises:
         InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
@@ -78,11 +79,13 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
+        self.is_empty = False
         self.facts = InputFacts(clustered, clustered, metadata=tuple(self.columns.metadata))
         if validate:
             files = matching_files(self.patterns)
             seen = look([f.path for f in files], self.columns, on_bad_file)
             self.metadata_types = seen.metadata_types
+            self.is_empty = seen.is_empty
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
             self.facts = self.facts._replace(groups_are_whole=whole, num_bytes=num_bytes)

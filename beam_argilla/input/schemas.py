@@ -37,16 +37,19 @@ class Seen(NamedTuple):
     Attributes:
         all_wide: every file is known to be wide.
         metadata_types: column → the type of metadata that can hold its values in every file.
+        is_empty: no file has a row.
     """
 
     all_wide: bool
     metadata_types: dict[str, str]
+    is_empty: bool
 
 
 class _File(NamedTuple):
     path: str
     schema: pa.Schema
     names: Mapping[str, str]  # role → column
+    num_rows: int
 
 
 def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
@@ -89,7 +92,9 @@ def look(paths: Sequence[str], columns: Columns, on_bad_file: str) -> Seen:
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
-    return Seen(not long and len(chosen) == len(paths), {name: _metadata_type(found) for name, found in kinds.items()})
+    types = {name: _metadata_type(found) for name, found in kinds.items()}
+    looked_at_all = len(chosen) == len(paths)
+    return Seen(looked_at_all and not long, types, looked_at_all and not any(f.num_rows for f in files))
 
 
 def _look(path: str, columns: Columns) -> _File | InputError:
@@ -103,7 +108,7 @@ def _look(path: str, columns: Columns) -> _File | InputError:
                     raise InputError(problem)
     except InputError as e:
         return e
-    return _File(path, schema, names)
+    return _File(path, schema, names, parquet.metadata.num_rows)
 
 
 def _says_nothing(parquet: pq.ParquetFile, name: str) -> bool:
