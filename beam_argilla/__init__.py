@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
     from beam_argilla.grouping.group_generations import GroupGenerations as GroupGenerations
+    from beam_argilla.grouping.group_generations import RefuseRepeated as RefuseRepeated
     from beam_argilla.grouping.limit_groups import LimitGroups as LimitGroups
     from beam_argilla.grouping.policies import Policies as Policies
     from beam_argilla.input.failed import LeaveOutRetried as LeaveOutRetried
@@ -63,7 +64,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 _HOMES = {
     'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
-    'grouping.group_generations': ('GroupGenerations',),
+    'grouping.group_generations': ('GroupGenerations', 'RefuseRepeated'),
     'grouping.limit_groups': ('LimitGroups',),
     'grouping.policies': ('Policies',),
     'input.failed': ('LeaveOutRetried', 'ReadFailed'),

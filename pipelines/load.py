@@ -23,6 +23,7 @@ from . import messages, options, stopping
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 _SHOWN = 10  # warnings and refusals
+_LAST_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Job:
     reads: Sequence[ba.ReadGenerations]
     retry: ba.ReadFailed | None
     task: ba.Preference | ba.TextGeneration
-    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at
+    connection: ba.ArgillaConnection | None  # None: a dry run without a server to look at, or there is nothing to write
     local: bool  # on this machine; other runners' workers may reach a server, and read secrets, that it cannot
     write_failed: ba.WriteFailed | None
 
@@ -127,9 +128,16 @@ def prepare(
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
     # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
     write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
+    if is_empty(reads, retry):
+        connection = None
     job = Job(args, reads, retry, task, connection, local, write_failed)
     build(p, job)
     return job, p
+
+
+def is_empty(reads: Sequence[ba.ReadGenerations], retry: ba.ReadFailed | None) -> bool:
+    """Whether it is known that there is nothing to write."""
+    return retry is None and all(read.is_empty for read in reads)
 
 
 def _types(reads: Sequence[ba.ReadGenerations]) -> dict[str, str]:
@@ -158,8 +166,13 @@ def build(p: beam.Pipeline, job: Job) -> None:
     for n, reader in enumerate(job.reads):
         name = 'Read' if n == 0 else f'Read {n}'
         refused = Collect()
-        read = p | name >> reader.with_error_handler(handler if job.retry is None else refused)
-        tables.append(read if job.retry is None else read | 'Retried rows' >> ba.LeaveOutRetried(again['origins']))
+        rest = p | name >> reader.with_error_handler(handler if job.retry is None else refused)
+        if job.retry is not None:
+            rest |= 'Retried rows' >> ba.LeaveOutRetried(again['origins'])
+            if reader.facts.groups_are_whole and not args.shuffle:  # as without what is retried, which parts can join
+                repeated = ba.RefuseRepeated(args.num_partitions, args.spill_location, spill=not args.no_spill)
+                rest |= 'Repeated' >> repeated.with_error_handler(handler)
+        tables.append(rest)
         for i, rows in enumerate(refused.pcollections):
             _ = rows | f'Retried {i}' >> ba.LeaveOutRetried(again['origins']).with_error_handler(handler)
     shuffle = True if args.shuffle or len(tables) > 1 else None
@@ -235,14 +248,24 @@ def run(job: Job, p: beam.Pipeline) -> int:
         for read in job.reads:
             print(messages.sources(read.names))
     print(messages.summary(counts, time.monotonic() - started, args.dry_run))
-    if not (counts.get('rows_read') or counts.get('read_again')):
+    if is_empty(job.reads, job.retry):
+        print('The input has no rows: nothing was written, and no dataset was made.')
+    elif not (counts.get('rows_read') or counts.get('read_again')):
         print('There was nothing to read: the input has no rows. Is it the right one?')
     refused = any(messages.refused_counts(counts).values())
     if refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')
     if job.connection is not None and job.local and not args.dry_run:
-        found = ba.check_dataset(
-            args.dataset, connection=job.connection, workspace=args.workspace, retry=options.retry_of(args)
-        )
-        print(f'The dataset: {found.url if found else "gone"}')
+        print(f'The dataset: {place_of_dataset(args, job.connection)}')
     return 1 if refused and args.failed is None else 0
+
+
+def place_of_dataset(args: argparse.Namespace, connection: ba.ArgillaConnection) -> str:
+    """Where people find what was written; all of it is there, also if the server no longer answers."""
+    quick = ba.RetryPolicy(limit=_LAST_LOOK_SECONDS)
+    try:
+        found = ba.check_dataset(args.dataset, connection=connection, workspace=args.workspace, retry=quick)
+    except errors.JobError as e:
+        place = f'{args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}'
+        return f'{place}, which could not be looked at again: {e}'
+    return found.url if found else 'gone'

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 # -- what is read
 
+_RETRY = (
+    'send again what an earlier run wrote to --failed (a prefix or folder as there, or a file), perhaps repaired; '
+    'parts of groups need --input beside it'
+)
+_INPUT = (
+    'files (Parquet, JSON, JSON Lines, CSV, Arrow), folders (with all below; column=value/ is a column) or patterns, '
+    'on any Beam file system; repeatable'
+)
+
 
 # Role of a column → what is said of it.
 _ROLES = {
@@ -48,7 +57,7 @@ def add_input(group: Group) -> None:
         nargs='+',
         default=[],
         metavar='PATTERN',
-        help='files (Parquet, JSON, JSON Lines, CSV, Arrow), folders or patterns, on any Beam file system; repeatable',
+        help=_INPUT,
     )
     group.add_argument(
         '--layout',
@@ -74,7 +83,7 @@ def add_input(group: Group) -> None:
     group.add_argument(
         '--on_bad_file', choices=['fail', 'refuse'], default='fail', help='damaged, or without a column (%(default)s)'
     )
-    group.add_argument('--retry_failed', metavar='PREFIX', help='send again what an earlier run wrote to --failed')
+    group.add_argument('--retry_failed', metavar='PREFIX', help=_RETRY)
     for role, explanation in _ROLES.items():
         group.add_argument(
             f'--{role}_column', action='append', default=[], metavar='NAME', help=f'name or path; {explanation}'
@@ -323,7 +332,8 @@ def add_writing(group: Group) -> None:
     group.add_argument(
         '--failed',
         metavar='PREFIX',
-        help='write what is refused here, as JSON lines, and go on; DIR/: into that folder',
+        help='write what is refused to PREFIX-TIME-SHARD.jsonl, as JSON lines, in the place of those of earlier runs, '
+        'and go on; DIR/ or a folder: into that folder',
     )
     group.add_argument('--dry_run', action='store_true', help='read, group, build and check; write nothing to Argilla')
     group.add_argument('--preview', type=positive, metavar='N', help='a dry run that shows N records as on the page')
@@ -436,7 +446,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     if needs_server(args):
         if not args.api_url:
             raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
-        checked_url(args.api_url)
+        checked_url(args.api_url, args.ca_file)
     if args.no_spill and args.spill_location:
         raise ValueError('--no_spill contradicts --spill_location: give one of them')
     if args.overflow == 'truncate' and not (args.failed or args.dry_run):

@@ -4,8 +4,9 @@
         --dataset ultrafeedback --num_generations 4 --api_url https://argilla.example
 
 Every Beam pipeline option can follow. Exit status: 0 if everything was written, or what was refused went to --failed;
-1 if something was refused otherwise, or the result could not be printed; 2 if the job cannot run as it was described,
-or the engine or the server fails; 130 after Ctrl-C.
+1 if something was refused and there is no --failed, or the result could not be printed; 2 if the job cannot run as it
+was described, or the engine or the server fails; 130 after Ctrl-C (128 + its number after another signal), when what
+was written until then is there. Running it again goes on from there and changes nothing that is written already.
 """
 
 from __future__ import annotations

@@ -115,16 +115,13 @@ class GroupGenerations(Fallible):
         self._check_windowing(tables, whole)
         if not whole:
             merge_them = beam.ParDo(_Merge(self.policies, self.order)).with_outputs(Refused.TAG, main='groups')
-            grouped = self._bring_together(tables, partitions) | 'Merge' >> merge_them
+            together = _bring_together(tables, partitions, self.spill_location, self.spill)
+            grouped = together | 'Merge' >> merge_them
         else:
-            ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
-            repeated = self._bring_together(
-                ids | 'As tables' >> beam.Map(_as_table), partitions
-            ) | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
-            # A side input is complete before the main input is seen: no group is written of which there is more.
-            grouped = tables | 'Arrange' >> beam.ParDo(
-                _Whole(self.policies, self.order), beam.pvalue.AsList(repeated)
-            ).with_outputs(Refused.TAG, main='groups')
+            check = RefuseRepeated(partitions, self.spill_location, self.spill)
+            checked = tables | 'Check' >> check.with_error_handler(self._error_handler)
+            arrange_them = beam.ParDo(_Arrange(self.policies, self.order)).with_outputs(Refused.TAG, main='groups')
+            grouped = checked | 'Arrange' >> arrange_them
         self.refuse(grouped[Refused.TAG])
         grouped.groups.element_type = GenerationTable
         grouped.groups.input_facts = InputFacts(metadata=facts.metadata, scores=facts.scores, chat=facts.chat)
@@ -143,16 +140,6 @@ class GroupGenerations(Fallible):
                 'overwrite the record of its group with one of itself. Use AccumulationMode.ACCUMULATING.'
             )
 
-    def _bring_together(self, tables: beam.PCollection, partitions: int) -> beam.PCollection:
-        """canonical tables → (partition, addresses of slices, or slices)."""
-        may_spill = self.spill and (tables.is_bounded or self.spill_location is not None)
-        place = place_to_spill(tables.pipeline, self.spill_location) if may_spill else None
-        return (
-            tables
-            | 'Partition' >> beam.ParDo(_Partition(partitions, place)).with_output_types(tuple[int, Any])
-            | 'Shuffle' >> beam.GroupByKey()
-        )
-
     def display_data(self) -> dict[str, Any]:
         facts = {
             'num_partitions': self.num_partitions,
@@ -161,6 +148,59 @@ class GroupGenerations(Fallible):
             **vars(self.policies),
         }
         return {name: value for name, value in facts.items() if value is not None}
+
+
+class RefuseRepeated(Fallible):
+    """Refuses the rows of ids that stand in several places, where every group is said to be whole already.
+
+    That is a part of `GroupGenerations` without a shuffle; by itself, it is for input that what is retried joins.
+
+    Input: PCollection of canonical tables of wide or clustered input. Output: the same without those rows.
+
+    What is refused goes to the error handler of `with_error_handler`; without one the pipeline fails.
+
+    Args:
+        num_partitions, spill_location, spill: see `GroupGenerations`, for the ids.
+
+    Raises:
+        InputError: (while running) the tables are of long input, or not clustered although they are said to be.
+
+    Example:
+        >>> rest = tables | ba.LeaveOutRetried(again['origins']) | ba.RefuseRepeated()
+    """
+
+    def __init__(self, num_partitions: int | None = None, spill_location: str | None = None, spill: bool = True):
+        super().__init__()
+        self.num_partitions = num_partitions
+        self.spill_location = spill_location
+        self.spill = spill
+
+    def expand(self, tables: beam.PCollection) -> beam.PCollection:
+        facts = getattr(tables, 'input_facts', InputFacts())
+        partitions = self.num_partitions or partitions_for(facts.num_bytes)
+        ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
+        id_tables = ids | 'As tables' >> beam.Map(_as_table)
+        together = _bring_together(id_tables, partitions, self.spill_location, self.spill)
+        repeated = together | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
+        # A side input is complete before the main input is seen: no group is written of which there is more.
+        refuse_them = beam.ParDo(_RefuseRepeated(), beam.pvalue.AsList(repeated))
+        checked = tables | 'Refuse' >> refuse_them.with_outputs(Refused.TAG, main='tables')
+        self.refuse(checked[Refused.TAG])
+        checked.tables.element_type = GenerationTable
+        return checked.tables
+
+
+def _bring_together(
+    tables: beam.PCollection, partitions: int, spill_location: str | None, spill: bool
+) -> beam.PCollection:
+    """canonical tables → (partition, addresses of slices, or slices)."""
+    may_spill = spill and (tables.is_bounded or spill_location is not None)
+    place = place_to_spill(tables.pipeline, spill_location) if may_spill else None
+    return (
+        tables
+        | 'Partition' >> beam.ParDo(_Partition(partitions, place)).with_output_types(tuple[int, Any])
+        | 'Shuffle' >> beam.GroupByKey()
+    )
 
 
 def partitions_for(num_bytes: int | None) -> int:
@@ -267,12 +307,8 @@ _REPEATED = (
 )
 
 
-class _Whole(beam.DoFn):
-    """A table whose groups are whole already → the same in order, held to the policies."""
-
-    def __init__(self, policies: Policies, order: Order):
-        self._policies = policies
-        self._order = order
+class _RefuseRepeated(beam.DoFn):
+    """A table whose groups are whole already → the same without the groups of which there is more."""
 
     def process(self, table: pa.Table, repeated: Sequence[str]) -> Iterator[Any]:
         if not is_grouped(_canonical(table)):
@@ -289,6 +325,18 @@ class _Whole(beam.DoFn):
                         refuse, failures_of(table.filter(pc.equal(ids, name)), 'RepeatedId', _REPEATED, False)
                     )
                 table = table.filter(pc.invert(again))
+        if table.num_rows:
+            yield table
+
+
+class _Arrange(beam.DoFn):
+    """A table of whole groups → the same in order, held to the policies."""
+
+    def __init__(self, policies: Policies, order: Order):
+        self._policies = policies
+        self._order = order
+
+    def process(self, table: pa.Table) -> Iterator[Any]:
         yield from _emit(arrange(table, self._policies, self._order))
 
 

@@ -118,6 +118,8 @@ class LeaveOutRetried(Fallible):
         leave_out = _LEAVE_OUT.get(elements.element_type, _rows_left)
         left = elements | 'Leave out' >> beam.FlatMap(leave_out, beam.pvalue.AsDict(by_place))
         left.element_type = elements.element_type
+        if hasattr(elements, 'input_facts'):  # what is said of the whole is true of what is left of it
+            left.input_facts = elements.input_facts
         if elements.element_type is FailedRecord:
             self.refuse(left)
         return left
@@ -281,7 +283,8 @@ class _Parse(beam.DoFn):
         yield from (beam.pvalue.TaggedOutput('origins', origin) for origin in _origins(line))
         if line.kind == 'record':
             yield line.content
-        elif line.kind in ('file', 'text'):  # that is read, or not, with the rest of the input
+        elif line.kind in ('file', 'text') or self._is_repeated(line):
+            # It is read, or not, with the rest of the input.
             yield refuse(line.said)
         elif line.kind == 'input':  # rows as they were read have nothing to do with each other
             rows_read = [{name: unmarked(value) for name, value in row.items()} for row in line.content]
@@ -311,6 +314,12 @@ class _Parse(beam.DoFn):
                 else:
                     yield from (beam.pvalue.TaggedOutput('tables', table) for table in tables)
                     yield from (refuse(f._replace(source=said.source, row=said.row)) for f in failed)
+
+    def _is_repeated(self, line: _Line) -> bool:
+        """Whether the rows are still one of several places where their id stands, as they were refused for."""
+        if line.said.error != 'RepeatedId' or self._shuffle:
+            return False
+        return line.said.digests == ' '.join(map(digest, line.content))
 
     def _is_whole(self, line: _Line) -> bool:
         """Whether a record may be made of the rows."""

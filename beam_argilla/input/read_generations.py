@@ -73,6 +73,7 @@ class ReadGenerations(Fallible):
         names: role → the column, path or literal that plays it in the first file; empty if none was looked at.
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
+        is_empty: whether it is known that no file has a row.
 
     Raises:
         InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
@@ -109,6 +110,7 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
+        self.is_empty = False
         self.layout = None if layout == AUTO else layout_of(layout)
         ids_are_texts = self.columns.instruction_id is None
         if prompts is not None and prompts_key is not None:
@@ -120,6 +122,7 @@ class ReadGenerations(Fallible):
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
             self.metadata_types = seen.metadata_types
+            self.is_empty = seen.is_empty
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
         elif self.layout is not None:

@@ -27,7 +27,7 @@ from beam_argilla.input.roles import (
     rivals,
     without_missing,
 )
-from beam_argilla.input.sources import says_nothing, schema_of
+from beam_argilla.input.sources import is_empty, says_nothing, schema_of
 from beam_argilla.input.view import called, path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Seen(NamedTuple):
         columns: what the columns mean, those that the layout names among them.
         layout: of which the files are, if that counts.
         names: role → what plays it in the first file that could be looked at.
+        is_empty: no file has a row.
     """
 
     all_wide: bool
@@ -58,6 +59,7 @@ class Seen(NamedTuple):
     columns: Columns
     layout: Layout | None
     names: Mapping[str, str]
+    is_empty: bool
 
 
 class _File(NamedTuple):
@@ -121,7 +123,8 @@ def look(
         _LOGGER.warning(forgotten)
     whole = bool(wide) and not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
     types = {name: _metadata_type(found) for name, found in kinds.items()}
-    return Seen(whole, types, columns, found_layout, files[0].names if files else {})
+    empty = len(chosen) == len(paths) and not errors and all(is_empty(path, format) for path in paths)
+    return Seen(whole, types, columns, found_layout, files[0].names if files else {}, empty)
 
 
 def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:

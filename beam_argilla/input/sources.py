@@ -35,6 +35,13 @@ def says_nothing(path: str, name: str, format: str | None = None) -> bool:
     return kind_of(path, format).says_nothing(path, name)
 
 
+def is_empty(path: str, format: str | None = None) -> bool:
+    """Whether the file has no row, nor anything that should be one: its first bytes are read."""
+    kind = kind_of(path, format)
+    pieces = (piece for part in kind.parts(path, False) for piece in kind.read(part, lambda names: list(names)[:1]))
+    return all(isinstance(piece, Piece) and not len(piece.numbers) for piece in pieces)
+
+
 def read(part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:
     """The rows of a part of a file, with the columns that it or its path has; and what is no row.
 

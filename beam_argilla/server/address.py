@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Collection, Iterable
 from urllib.parse import urlsplit
@@ -10,11 +11,15 @@ from urllib.parse import urlsplit
 import idna
 
 
-def checked_url(api_url: str) -> str:
+def checked_url(api_url: str, ca_file: str | os.PathLike[str] | None = None) -> str:
     """The address without the slash at its end.
 
+    Args:
+        ca_file: certificates to trust, if any are named.
+
     Raises:
-        ValueError: it is no http(s) URL, or holds what may be a secret; that is not repeated.
+        ValueError: it is no http(s) URL, holds what may be a secret (that is not repeated), or has no use for a
+            certificate.
     """
     if '@' in api_url:
         raise ValueError(
@@ -28,6 +33,11 @@ def checked_url(api_url: str) -> str:
         )
     if not api_url.isprintable() or ' ' in api_url or not is_place(api_url, ('http', 'https')):
         raise ValueError(f'api_url={api_url!r}: give the address of a server, such as http://localhost:6900')
+    if ca_file is not None and urlsplit(api_url).scheme == 'http':
+        raise ValueError(
+            f'ca_file means nothing to {api_url}, which is not encrypted: leave it out (--ca_file), or give the address '
+            'with https://'
+        )
     return api_url.rstrip('/')
 
 

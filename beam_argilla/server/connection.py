@@ -92,18 +92,13 @@ class ArgillaConnection:
     ca_file: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, 'api_url', checked_url(self.api_url))
+        object.__setattr__(self, 'api_url', checked_url(self.api_url, self.ca_file))
         check_headers(self.headers)
         if self.api_key is not None and not isinstance(self.api_key, Secret):
             raise TypeError(
                 'api_key must be a Beam Secret, so that it stays out of the pipeline: leave it out and set the '
                 'environment variable ARGILLA_API_KEY, or wrap it in apache_beam.utils.secret.RawSecret to send it '
                 'along.'
-            )
-        if self.ca_file is not None and not self.api_url.lower().startswith('https:'):
-            raise ValueError(
-                f'ca_file means nothing to {self.api_url}, which is not encrypted: leave it out (--ca_file), or give '
-                'the address with https://'
             )
         if self.timeout <= 0:
             raise ValueError(f'timeout={self.timeout}: it must be positive')

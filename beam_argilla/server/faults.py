@@ -125,7 +125,8 @@ def foreign(response: httpx.Response, server: str, clean: Callable[[str], str]) 
         f'Something between here and {server} answered {status} to {_request(response)}: {shown}{_logged_as(response)}'
     )
     wait = _retry_after(response.headers.get('Retry-After'))
-    return TransientError(message, str(status), status, wait, foreign=True, waking=_is_waking(said))
+    waking = _is_waking(said, _text(response)[:_LONGEST_READ])
+    return TransientError(message, str(status), status, wait, foreign=True, waking=waking)
 
 
 def _request(response: httpx.Response) -> str:
@@ -189,20 +190,25 @@ def _errors(detail: Any) -> list[Any]:
 # -- what others say
 
 _LONGEST_SAID, _LONGEST_READ = 300, 20_000
-# Pages that say that a server is being started are short. Words of theirs that other pages have as well ('getting
-# started', 'building the future', 'starting at $5') are not among these.
+# Pages that say that a server is being started are short, and say so in words or, in whatever language, by loading
+# themselves anew. Words of theirs that other pages have as well ('getting started', 'building the future', 'starting at
+# $5') are not among these.
 _LONGEST_NOTICE = 1_500
 _WAKING = re.compile(
     r'\b(?:(?:re-?)?starting(?! (?:at|from|point|with|an?)\b)|(?:re)?building(?! (?:the|an?|with|your own|for)\b)'
-    r'|booting|waking|wakes? up|asleep|sleeping|preparing|provisioning|deploying|initiali[sz]ing|starts? up'
-    r'|(?:warming|spinning) up|not (?:yet )?ready|(?:is|being) (?:re)?started)\b',
+    r'|booting|waking|wakes? (?:\w+ ){0,2}up|asleep|sleeping|to sleep|hibernat\w+|cold start|preparing|provisioning'
+    r'|deploying|initiali[sz]ing|starts? up|(?:warming|spinning) up|not (?:yet )?ready|(?:is|being) (?:re)?started)\b',
     re.IGNORECASE,
+)
+# Not those that lead elsewhere, such as to a log-in page.
+_LOADS_ANEW = re.compile(
+    r"""<meta\b(?=[^>]*\bhttp-equiv\s*=\s*["']?refresh\b)[^>]*\bcontent\s*=\s*["']?\s*[0-9.]+\s*["'/>]""", re.IGNORECASE
 )
 _NOT_SHOWN = re.compile(r'<!--.*?-->|<(script|style|template)\b.*?</\1\s*>|<[^>]*>', re.DOTALL | re.IGNORECASE)
 
 
-def _is_waking(said: str) -> bool:
-    return len(said) < _LONGEST_NOTICE and _WAKING.search(said) is not None
+def _is_waking(said: str, page: str) -> bool:
+    return len(said) < _LONGEST_NOTICE and any((_WAKING.search(said), _LOADS_ANEW.search(page)))
 
 
 def _said(response: httpx.Response, clean: Callable[[str], str]) -> str:

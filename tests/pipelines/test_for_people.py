@@ -198,6 +198,11 @@ GOOD = ('--input', 'in', '--dataset', 'x', '--num_generations', '4', '--dry_run'
         ([*GOOD, '--max_parallelism', '-1'], 2, 'at least 1'),
         ([*GOOD, '--header', 'x'], 2, 'write NAME=ENV'),
         ([*GOOD, '--api_url', 'localhost'], 2, 'give the address of a server'),
+        (
+            [*GOOD, '--api_url', 'http://localhost', '--ca_file', 'f'],
+            2,
+            'ca_file means nothing to http://localhost',
+        ),
         ([*GOOD, '--workspace', ''], 2, 'workspace is empty'),
         ([*GOOD, '--rationale_column', 'instruction'], 2, "both name the column 'instruction'"),
         ([*GOOD, '--metadata_column', 'm', '--metadata_column', 'm'], 2, "A second metadata property is called 'm'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 
 import pyarrow as pa
@@ -9,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_argilla.server import retries
-from pipelines import parquet_to_argilla
-from tests.faults import Fault, FaultProxy, Request, page
+from pipelines import load, parquet_to_argilla
+from tests.faults import Fault, FaultProxy, Request, is_bulk, page
 from tests.samples import rows, unique
 
 
@@ -66,8 +67,22 @@ def test_a_file_of_certificates_that_is_not_there_is_told(run):
     assert err == "error: ca_file='nowhere.pem' cannot be read where this code runs: No such file or directory\n"
 
 
-def test_an_input_without_rows_is_said(run, tmp_path, argilla_server):
-    pq.write_table(pa.Table.from_pylist(rows(1)).slice(0, 0), tmp_path / 'in.parquet')
-    status, out, err = run(argilla_server.api_url)
-    assert (status, err) == (0, '')
-    assert 'There was nothing to read: the input has no rows.' in out
+def test_a_server_that_goes_to_sleep_once_all_is_written_costs_no_more_than_the_address(
+    run, argilla_server, monkeypatch
+):
+    monkeypatch.setattr(load, '_LAST_LOOK_SECONDS', 1.0)
+    asleep = Fault('asleep', **{**page(404), 'body': b'<p>This app has gone to sleep.</p>'})
+    written = []
+
+    def schedule(request: Request) -> Fault | None:
+        if is_bulk(request.method, request.path):
+            written.append(request.number)
+            return None
+        return asleep if written else None
+
+    with FaultProxy(argilla_server.api_url, schedule, lambda method, path: True) as proxy:
+        status, out, err = run(proxy.url)
+    assert (status, err, '30 records written' in out) == (0, '', True)
+    assert re.search(
+        rf"The dataset: 'gateway-\w+' in .*{proxy.url}, which could not be looked at again: .*gone to sleep", out
+    )

@@ -218,6 +218,39 @@ def test_a_record_that_the_server_refused_is_sent_again_as_it_was_repaired(serve
     assert len(list(written.suggestions)) == 8
 
 
+def test_an_input_without_rows_is_told_and_makes_no_dataset(server, run, tmp_path):
+    pq.write_table(pa.Table.from_pylist(rows(1)).slice(0, 0), tmp_path / 'in.parquet')
+    name = unique('program')
+    status, out, err = run('--input', str(tmp_path / 'in.parquet'), '--dataset', name, *BASE)
+    assert (status, err) == (0, '')
+    assert out.startswith('0 rows read, 0 groups\n0 records written')
+    assert out.endswith('The input has no rows: nothing was written, and no dataset was made.\n')
+    assert rg.Argilla(api_url=server.api_url, api_key=server.api_key).datasets(name) is None
+
+
+def test_beside_what_is_retried_wide_rows_that_share_an_id_are_refused_as_without_it(server, run, tmp_path):
+    wide = [('a', ['x', 'y']), ('a', ['z']), ('b', [None]), ('c', ['x', 'y'])]
+    elements = [{'instruction_id': i, 'instruction': f'Say {i}.', 'generations': texts} for i, texts in wide]
+    pq.write_table(pa.Table.from_pylist(elements), tmp_path / 'in.parquet')
+    options = ('--input', str(tmp_path / 'in.parquet'), '--dataset', unique('program'), *BASE)
+    _, out, _ = run(*options, '--failed', str(tmp_path / 'failed'))
+    assert '2 refused: NullGeneration 1, RepeatedId 1' in out
+    lines = [json.loads(line) for file in tmp_path.glob('failed-*') for line in file.read_text().splitlines()]
+    null, repeated = sorted(lines, key=lambda line: line['error'])
+    null['data']['rows'][0]['generation'] = 'repaired'
+
+    def retry(*lines: dict, more: tuple[str, ...] = ()) -> str:
+        (tmp_path / 'again.jsonl').write_text('\n'.join(map(json.dumps, lines)))
+        status, out, err = run(*options, '--retry_failed', str(tmp_path / 'again.jsonl'), '--dry_run', *more)
+        assert (status, err) == (0 if more else 1, '')
+        return out
+
+    for out in (retry(null), retry(null, repeated)):  # what of it comes of the input, or of the files
+        assert re.findall(r'Refused: (\w+: \w+)', out) == ['a: RepeatedId']
+        assert '2 records would be written' in out
+    assert '3 records would be written' in retry(null, repeated, more=('--shuffle',))
+
+
 def test_a_rerun_that_skips_what_is_unchanged(server, files, run):
     options = ('--input', files, '--dataset', unique('program'), *BASE, '--skip_unchanged')
     assert '30 records written' in run(*options)[1]
