@@ -1,0 +1,114 @@
+"""What the README says to copy works, as it stands there, from the first block to the last."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import argilla as rg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import beam_argilla.local
+from beam_argilla.local import __main__ as local
+from pipelines import options, parquet_to_argilla
+from tests.samples import rows
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+BLOCKS = re.findall(r'^```(python|bash)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
+# What the reader puts something else for, or has installed.
+RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
+PROGRAM = f'parquet-to-argilla() {{ {sys.executable} -m pipelines.parquet_to_argilla "$@"; }}\n'
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory) -> Path:
+    """A folder with the files that the blocks read; what they say is a bucket is a folder in it."""
+    folder = tmp_path_factory.mktemp('readme')
+    table = pa.Table.from_pylist(rows(3)).append_column('prompt_id', pa.array([f'p{i // 4}' for i in range(12)]))
+    table = table.append_column('prompt', table.column('instruction'))
+    for path in ('bucket', 'runs/model_name=gpt%2D4', 'runs/model_name=llama'):
+        (folder / path).mkdir(parents=True)
+    pq.write_table(table, folder / 'bucket' / 'generations-0.parquet')
+    halves = (table.filter(pa.array([i % 2 == half for i in range(12)])) for half in (0, 1))
+    for name in ('gpt%2D4', 'llama'):
+        pq.write_table(next(halves).drop_columns(['model_name']), folder / f'runs/model_name={name}/part-0.parquet')
+    pairs = pa.Table.from_pylist(rows(3, generations=2))
+    pq.write_table(pairs, folder / 'generations-0.parquet')
+    return folder
+
+
+@pytest.fixture
+def run(folder, argilla_server, monkeypatch, capfd):
+    """Runs a block in the folder, and returns what it prints."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    monkeypatch.setattr(beam_argilla.local, 'serve', lambda: contextlib.nullcontext(argilla_server))
+    instead = {
+        'gs://bucket': str(folder / 'bucket'),
+        'https://argilla.example': argilla_server.api_url,
+        'http://localhost:6900': argilla_server.api_url,
+        'ARGILLA_API_KEY=...': f'ARGILLA_API_KEY={argilla_server.api_key}',
+        'beam.Pipeline()': f'beam.Pipeline({RUNNER!r})',  # which downloads nothing
+    }
+
+    def run(language: str, block: str) -> str:
+        for what, other in instead.items():
+            block = block.replace(what, other)
+        if language == 'python':
+            exec(compile(block, 'README.md', 'exec'), {'__name__': 'readme'})
+        else:
+            done = subprocess.run(['bash', '-ec', PROGRAM + block], check=True, stdout=subprocess.PIPE, text=True)
+            print(done.stdout)
+        return capfd.readouterr().out
+
+    return run
+
+
+def test_every_block_runs_as_it_stands_there(run, sdk):
+    made_by_others = beam_argilla.Preference(num_generations=2).settings().to_argilla()
+    dataset = rg.Dataset('made-by-distilabel', workspace='default', settings=made_by_others, client=sdk).create()
+    instruction = rows(1)[0]['instruction']
+    texts = {'id': sha256(instruction.encode()).hexdigest(), 'instruction': instruction, 'generations-0': 'one'}
+    dataset.records.log([rg.Record(fields=texts)])
+    shown = [run(language, block) for language, block in BLOCKS if not block.startswith('make ')]
+
+    def count(name: str) -> int:
+        return len(list(sdk.datasets(name).records))
+
+    assert count('ultrafeedback') == 6  # those of the first block, and those of the program, by another id
+    assert count('answers') == 1
+    assert count('hello') == 100
+    assert {dict(r.metadata).get('topic') for r in sdk.datasets('hello').records} == {'greetings'}
+    assert count('made-by-distilabel') == 3
+    printed = ''.join(shown)
+    for said in (
+        '/annotation-mode\n',
+        '"external_id": "p1"',
+        '\ninteger\n',
+        "{'total': 100, ",
+        '3 created, 0 updated',
+    ):
+        assert said in f'\n{printed}'
+
+
+def test_what_is_made_can_be_made():
+    targets = set(re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(encoding='utf-8'), re.MULTILINE))
+    made = {word for _, block in BLOCKS for word in re.findall(r'^make (\w+)', block, re.MULTILINE)}
+    assert made == {'demo', 'test'}
+    assert made | set(re.findall(r'`make (\w+)`', README)) <= targets
+
+
+def test_every_option_that_is_named_is_one():
+    programs = (parquet_to_argilla.parser(), local.parser())
+    known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
+    known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
+    known |= {'--exit'}  # of the demo
+    assert set(re.findall(r'(?<![\w-])--[a-z_]+', README)) - known == set()
