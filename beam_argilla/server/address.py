@@ -35,8 +35,8 @@ def checked_url(api_url: str, ca_file: str | os.PathLike[str] | None = None) -> 
         raise ValueError(f'api_url={api_url!r}: give the address of a server, such as http://localhost:6900')
     if ca_file is not None and urlsplit(api_url).scheme == 'http':
         raise ValueError(
-            f'ca_file means nothing to {api_url}, which is not encrypted: leave it out (--ca_file), or give the address '
-            'with https://'
+            f'ca_file means nothing to {api_url}, which is not encrypted: leave it out (--ca_file), or give the '
+            'address with https://'
         )
     return api_url.rstrip('/')
 

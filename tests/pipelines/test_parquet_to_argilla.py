@@ -62,10 +62,11 @@ def records(server, name):
     return {r.id: r for r in client.datasets(name).records(with_suggestions=True)}
 
 
-def test_it_fills_a_dataset_and_says_so(server, files, run):
+def test_it_fills_a_dataset_and_says_so_and_sends_again_only_what_has_changed(server, files, run):
     name = unique('program')
     metadata = ('--metadata_column', 'topic', '--metadata_column', 'length', '--metadata_column', 'share')
-    status, out, err = run('--input', files, '--dataset', name, *BASE, *metadata, '--namespace', 'n')
+    job = ('--input', files, '--dataset', name, *BASE, *metadata, '--namespace', 'n', '--skip_unchanged')
+    status, out, err = run(*job)
     assert (status, err) == (0, '')
     assert '120 rows read, 30 groups\n30 records written: 30 created, 0 updated\n0 refused\n' in out
     assert re.search(r'\d+\.\d seconds\nThe dataset: ' + re.escape(server.api_url) + '/dataset/.*/annotation-mode', out)
@@ -73,12 +74,9 @@ def test_it_fills_a_dataset_and_says_so(server, files, run):
     assert set(written) == {f'n/i{g:04d}' for g in range(30)}
     # The types of the metadata are those of the files.
     assert dict(written['n/i0003'].metadata) == {'topic': 'counting', 'length': 3, 'share': 0.375}
-
-
-def test_what_a_shell_makes_of_a_pattern_is_read_too(server, files, run):
-    status, out, _ = run('--input', *sorted(glob.glob(files)), '--dataset', unique('program'), *BASE)
+    status, out, _ = run(*job)
     assert status == 0
-    assert '120 rows read, 30 groups' in out
+    assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
 
 
 def test_an_unknown_option_is_told_without_its_value(server, files, run):
@@ -88,10 +86,11 @@ def test_an_unknown_option_is_told_without_its_value(server, files, run):
     assert 'hf_secret' not in err
 
 
-def test_text_generation(server, files, run):
-    name = unique('program')
-    status, out, _ = run('--input', files, '--dataset', name, '--task', 'text_generation', '--model_names')
+def test_text_generation_of_what_a_shell_makes_of_a_pattern(server, files, run):
+    name, matched = unique('program'), sorted(glob.glob(files))
+    status, out, _ = run('--input', *matched, '--dataset', name, '--task', 'text_generation', '--model_names')
     assert status == 0
+    assert '120 rows read, 30 groups' in out
     assert '120 records written' in out
     assert {dict(r.metadata)['model_name'] for r in records(server, name).values()} == {
         'alpha',
@@ -116,21 +115,6 @@ def test_without_a_place_for_failures_the_first_one_stops_it(server, spoilt, run
     where = re.escape(f'({spoilt}, row 12 counted from 0)')
     assert re.match(rf'error: (NullGeneration: .*{where}|InstructionConflict: ).*--failed PREFIX', err)
     assert 'Traceback' not in err
-
-
-def test_failures_go_to_a_file_with_what_it_takes_to_repair_them(server, spoilt, run, tmp_path):
-    name, prefix = unique('program'), str(tmp_path / 'out' / 'failed')
-    status, out, err = run('--input', spoilt, '--dataset', name, *BASE, '--failed', prefix)
-    assert (status, err) == (0, '')
-    assert '2 records written' in out
-    assert '2 refused: InstructionConflict 1, NullGeneration 1' in out
-    assert "Left out of i0002: rating '9' of generations-2 is not one of 1, 2, 3, 4, 5: not suggested" in out
-    lines = [json.loads(line) for f in (tmp_path / 'out').iterdir() for line in f.read_text().splitlines()]
-    assert {(line['external_id'], line['stage'], line['error']) for line in lines} == {
-        ('i0000', 'group', 'InstructionConflict'),
-        ('i0001', 'format', 'NullGeneration'),
-    }
-    assert all(line['data'].get('group') or line['data'].get('input') for line in lines)
 
 
 def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monkeypatch):
@@ -161,11 +145,21 @@ def test_a_dry_run_leaves_what_earlier_runs_have_refused(spoilt, run, tmp_path, 
         assert before.read_text() == line.to_json()
 
 
-def test_what_was_refused_can_be_sent_again(server, spoilt, run, tmp_path):
+def test_failures_go_to_a_file_with_what_it_takes_to_repair_them_and_can_be_sent_again(server, spoilt, run, tmp_path):
     """A whole group, by another policy; a record that the server refused, repaired; but no part of a group."""
     name, prefix = unique('program'), str(tmp_path / 'first' / 'failed')
     metadata = ('--metadata_column', 'length')
-    assert run('--input', spoilt, '--dataset', name, *BASE, *metadata, '--failed', prefix)[0] == 0
+    status, out, err = run('--input', spoilt, '--dataset', name, *BASE, *metadata, '--failed', prefix)
+    assert (status, err) == (0, '')
+    assert '2 records written' in out
+    assert '2 refused: InstructionConflict 1, NullGeneration 1' in out
+    assert "Left out of i0002: rating '9' of generations-2 is not one of 1, 2, 3, 4, 5: not suggested" in out
+    lines = [json.loads(line) for f in (tmp_path / 'first').iterdir() for line in f.read_text().splitlines()]
+    assert {(line['external_id'], line['stage'], line['error']) for line in lines} == {
+        ('i0000', 'group', 'InstructionConflict'),
+        ('i0001', 'format', 'NullGeneration'),
+    }
+    assert all(line['data'].get('group') or line['data'].get('input') for line in lines)
     assert set(records(server, name)) == {'i0001', 'i0002'}
     again = ('--retry_failed', prefix, '--dataset', name, *BASE, *metadata)
 
@@ -249,14 +243,6 @@ def test_beside_what_is_retried_wide_rows_that_share_an_id_are_refused_as_withou
         assert re.findall(r'Refused: (\w+: \w+)', out) == ['a: RepeatedId']
         assert '2 records would be written' in out
     assert '3 records would be written' in retry(null, repeated, more=('--shuffle',))
-
-
-def test_a_rerun_that_skips_what_is_unchanged(server, files, run):
-    options = ('--input', files, '--dataset', unique('program'), *BASE, '--skip_unchanged')
-    assert '30 records written' in run(*options)[1]
-    status, out, _ = run(*options)
-    assert status == 0
-    assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
 
 
 def test_records_that_distilabel_wrote_are_adopted(server, files, run):
@@ -390,8 +376,9 @@ def test_a_job_goes_on_where_what_it_prints_cannot_be_written(server, files):
 
 
 def test_a_dataset_that_differs_and_a_wrong_key(server, files, run, monkeypatch):
-    name = unique('program')
-    assert run('--input', files, '--dataset', name, *BASE)[0] == 0
+    client = rg.Argilla(api_url=server.api_url, api_key=server.api_key)
+    settings = ba.Preference(4).settings().to_argilla()
+    rg.Dataset(name := unique('program'), workspace='default', settings=settings, client=client).create()
     status, _, err = run('--input', files, '--dataset', name, '--num_generations', '5')
     assert status == 2
     assert "field 'generations-4' is missing" in err
@@ -400,15 +387,6 @@ def test_a_dataset_that_differs_and_a_wrong_key(server, files, run, monkeypatch)
     assert status == 2
     assert 'does not know the API key' in err
     assert 'wrong.key' not in err
-
-
-def test_beams_own_options_follow(server, files):
-    """Two worker processes: every DoFn and element crosses a process boundary."""
-    command = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--input', files, '--dataset', unique('x'), *BASE]
-    command += ['--direct_num_workers=2', '--direct_running_mode=multi_processing']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ))
-    assert done.returncode == 0, done.stderr
-    assert '30 records written: 30 created' in done.stdout
 
 
 def test_the_demo_loads_its_sample_and_tells_what_it_refused(tmp_path):

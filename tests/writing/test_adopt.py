@@ -142,24 +142,23 @@ def test_what_people_answered_stays_beside_the_texts_that_they_answered(connecti
     elements = [*rows(*there, 'new'), {**rows('twice')[0], 'model_name': 'c'}]
     elements[-1] |= {'rating': 9, 'rationale': 'why'}
     refused = [(sha256(q), 'AnsweredRecord') for q in ('other', 'fewer', 'more')]
-    for _ in range(2):
-        written = write(connection, name, elements, task, refused=refused)
-        assert written['records_adopted'] == 5
-        after = {r['fields']['instruction']: r for r in stored(api, name)}
-        old = {r['fields']['instruction']: r for r in before}
-        assert kept([after[q] for q in there]) == kept(before)
-        for q in ('other', 'fewer', 'more'):
-            assert after[q] == old[q]
-        for q in ('draft', 'discarded', 'twice'):
-            assert texts(after[q]) == there[q]
-            assert after[q]['fields']['id'] == sha256(q)
-        assert texts(after['unanswered']) == texts(after['free']) == ['uno', 'due']
-        assert after['draft']['metadata'] == {'generations-0-model': 'b', 'generations-1-model': 'a'}
-        assert suggested(connection, name, after['draft']) == {'generations-0-rating': 5, 'generations-1-rating': 1}
-        assert after['twice']['metadata'] == {f'generations-{i}-model': m for i, m in enumerate('abc')}
-        assert suggested(connection, name, after['twice']) == {
-            'generations-0-rating': 1, 'generations-1-rating': 5, 'generations-2-rationale': 'why',
-        }  # fmt: skip
+    written = write(connection, name, elements, task, refused=refused)
+    assert written['records_adopted'] == 5
+    after = {r['fields']['instruction']: r for r in stored(api, name)}
+    old = {r['fields']['instruction']: r for r in before}
+    assert kept([after[q] for q in there]) == kept(before)
+    for q in ('other', 'fewer', 'more'):
+        assert after[q] == old[q]
+    for q in ('draft', 'discarded', 'twice'):
+        assert texts(after[q]) == there[q]
+        assert after[q]['fields']['id'] == sha256(q)
+    assert texts(after['unanswered']) == texts(after['free']) == ['uno', 'due']
+    assert after['draft']['metadata'] == {'generations-0-model': 'b', 'generations-1-model': 'a'}
+    assert suggested(connection, name, after['draft']) == {'generations-0-rating': 5, 'generations-1-rating': 1}
+    assert after['twice']['metadata'] == {f'generations-{i}-model': m for i, m in enumerate('abc')}
+    assert suggested(connection, name, after['twice']) == {
+        'generations-0-rating': 1, 'generations-1-rating': 5, 'generations-2-rationale': 'why',
+    }  # fmt: skip
     again = write(connection, name, elements, task, refused=refused, skip_unchanged=True)
     assert again == counts(unchanged=6, adopted=5)
 
