@@ -6,6 +6,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
+    from beam_argilla.answers.answered import Response as Response
     from beam_argilla.columns import Columns as Columns
     from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
@@ -62,6 +64,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # A name is imported when it is first used: Beam and Arrow take a second or two to import, and neither a mistake in a
 # program's options nor the local Argilla needs them.
 _HOMES = {
+    'answers.answered': ('AnsweredRecord', 'Response'),
     'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations', 'RefuseRepeated'),

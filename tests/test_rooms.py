@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     'server': {GROUND},
     'tasks': {GROUND, 'server'},
     'writing': {GROUND, 'input', 'grouping', 'server', 'tasks'},
+    'answers': {GROUND, 'server'},
     'local': set(),
     'pipelines': {'beam_argilla', GROUND, 'server', 'local'},
 }
