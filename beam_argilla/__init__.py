@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
     from beam_argilla.answers.answered import Response as Response
+    from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
     from beam_argilla.columns import Columns as Columns
     from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
@@ -65,6 +66,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # program's options nor the local Argilla needs them.
 _HOMES = {
     'answers.answered': ('AnsweredRecord', 'Response'),
+    'answers.read_from_argilla': ('ReadFromArgilla',),
     'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations', 'RefuseRepeated'),
