@@ -2,95 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
-from apache_beam.metrics.metric import Lineage
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_argilla.answers.answered import AnsweredRecord, Response
+from beam_argilla.answers.answered import AnsweredRecord
 from beam_argilla.answers.slices import Slice, by_listing, by_search, offsets, slices
+from beam_argilla.answers.source import Asking, Look, Selection, Source, answered
+from beam_argilla.answers.watch import Watch
 from beam_argilla.errors import JobError
-from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.metrics import NAMESPACE
-from beam_argilla.records import Suggestion
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.address import check_names
-from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
-from beam_argilla.server.datasets import check_server, ensure_dataset
-from beam_argilla.server.listing import (
-    ListedRecord,
-    ListedResponse,
-    ListedSuggestion,
-    Wanted,
-    count_responses,
-    listed,
-    people,
-    search,
-)
+from beam_argilla.server.listing import ListedRecord, count_responses, listed, search
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.threads import Merged
 
-_LOGGER = logging.getLogger(__name__)
 RESPONSE_STATUS, RECORD_STATUS = ('submitted', 'draft', 'discarded'), ('pending', 'completed')
-
-
-class Selection(NamedTuple):
-    """Which records and responses are read.
-
-    Attributes:
-        response_status: of responses.
-        record_status: of records; empty: all.
-        since: records of which a response was made or changed from then on, in UTC; None: all.
-        unanswered: records without such a response, too.
-        suggestions: whether they are read.
-        anonymous: whether people are numbered rather than named.
-    """
-
-    response_status: Sequence[str] = ('submitted',)
-    record_status: Sequence[str] = ()
-    since: datetime | None = None
-    unanswered: bool = False
-    suggestions: bool = True
-    anonymous: bool = False
-
-    def wanted(self) -> Wanted:
-        include = ['responses', *(['suggestions'] if self.suggestions else [])]
-        return Wanted(() if self.unanswered else self.response_status, self.record_status, include)
-
-
-class Source(NamedTuple):
-    """The dataset as it was when the job began to read.
-
-    Attributes:
-        id: its UUID.
-        questions: name → kind.
-        names: UUID of a question → its name.
-        people: UUID of a person → what they are called.
-        num_records: how many records there are.
-        responses: how many responses of each status there are, by the database's own count.
-        is_indexed: whether the search engine knows all of them.
-        anonymous: whether people who are not listed are called by nothing that tells who they are.
-    """
-
-    id: str
-    questions: Mapping[str, str]
-    names: Mapping[str, str]
-    people: Mapping[str, str]
-    num_records: int
-    responses: Mapping[str, int]
-    is_indexed: bool
-    anonymous: bool
 
 
 class ReadFromArgilla(Fallible):
@@ -117,10 +53,16 @@ class ReadFromArgilla(Fallible):
         suggestions: False leaves the suggestions out, which makes reading faster.
         anonymous: call people ``annotator-1``, ``annotator-2``, … in the order in which they first answered, and leave
             out their ids.
+        poll: look again after so many seconds, for a streaming pipeline: each new state of an answer comes once, as a
+            record with that response alone, stamped with the time at which it changed by the server's clock. It comes
+            5 seconds after that or later. A job that is restarted from a checkpoint of its runner goes on from there.
+            The first look keeps all answers since `since` in memory. A look costs the server as much as a whole export,
+            unless nobody has answered since the last one. None: once.
+        until: end then, by the server's clock; needs `poll`. None: never.
         retry: how long to retry.
 
     Raises:
-        ValueError: an unknown status.
+        ValueError: an unknown status, `poll` that is not positive, or with `unanswered`.
         TypeError: `connection` is no `ArgillaConnection`.
         JobError: (while running) the server, the key, the workspace or the dataset is not as it must be, or the server
             gave less than it has.
@@ -142,6 +84,8 @@ class ReadFromArgilla(Fallible):
         unanswered: bool = False,
         suggestions: bool = True,
         anonymous: bool = False,
+        poll: float | None = None,
+        until: datetime | None = None,
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
@@ -150,6 +94,12 @@ class ReadFromArgilla(Fallible):
         check_names(dataset, workspace, False, False)
         _check_status('response_status', response_status, RESPONSE_STATUS)
         _check_status('record_status', record_status or ('pending',), RECORD_STATUS)
+        if poll is not None and (poll <= 0 or unanswered):
+            raise ValueError(f'poll={poll}, unanswered={unanswered}: answers are waited for some seconds at a time')
+        if until is not None and poll is None:
+            raise ValueError('until=... is for poll=...: without that, a dataset is read once')
+        self.poll = poll
+        self.until = None if until is None else _naive(until)
         self.dataset = dataset
         self.workspace = workspace
         self.connection = connection
@@ -164,8 +114,14 @@ class ReadFromArgilla(Fallible):
         )
 
     def expand(self, root: Any) -> beam.PCollection:
-        look = _Look(self.connection, self.retry, self.dataset, self.workspace, self.selection)
+        look = Look(self.connection, self.retry, self.dataset, self.workspace, self.selection)
         source = root.pipeline | 'Once' >> beam.Create([None]) | 'Look' >> beam.ParDo(look)
+        if self.poll is not None:
+            watch = Watch(self.connection, self.retry, self.selection, self.poll, self.until)
+            seen = source | 'Watch' >> beam.ParDo(watch).with_outputs(Refused.TAG, main='records')
+            self.refuse(seen[Refused.TAG])
+            seen.records.element_type = AnsweredRecord
+            return seen.records
         one = beam.pvalue.AsSingleton(source)
         parts = source | 'Slices' >> beam.ParDo(_Slices(self.connection, self.retry)) | 'Spread' >> beam.Reshuffle()
         read = parts | 'Read' >> beam.ParDo(_Read(self.connection, self.retry, self.selection), one).with_outputs(
@@ -195,78 +151,7 @@ def _naive(time: datetime) -> datetime:
     return time if time.tzinfo is None else time.astimezone(timezone.utc).replace(tzinfo=None)
 
 
-class _Asking(beam.DoFn):
-    """Asks the server."""
-
-    def __init__(self, connection: ArgillaConnection, retry: RetryPolicy):
-        self._connection = connection
-        self._retry = retry
-
-    def setup(self) -> None:
-        self._client = Client(self._connection, self._retry)
-
-    def teardown(self) -> None:
-        self._client.stop()
-        self._client.close()
-
-
-class _Look(_Asking):
-    """→ the `Source`."""
-
-    def __init__(
-        self, connection: ArgillaConnection, retry: RetryPolicy, dataset: str, workspace: str, selection: Selection
-    ):
-        super().__init__(connection, retry)
-        self._dataset = dataset
-        self._workspace = workspace
-        self._selection = selection
-
-    def process(self, _: None) -> Iterator[Source]:
-        client = self._client
-        check_server(client)
-        dataset = ensure_dataset(client, self._dataset, self._workspace, None)
-        count = listed(client, dataset.id, (), 0, 1).total
-        responses: Counter[str] = Counter()
-        for found in count_responses(client, dataset.id).values():
-            responses.update(found)
-        is_indexed = _knows_all(client, dataset.id, count)
-        if not is_indexed:
-            _LOGGER.warning(
-                'The search engine of %s does not know all %d records of dataset %r, so they are listed by the '
-                'database, which takes longer. `argilla_server search-engine reindex` on the server mends that.',
-                client.url,
-                count,
-                self._dataset,
-            )
-        names = people(client, dataset.id)
-        if self._selection.anonymous:
-            names = {user: f'annotator-{n}' for n, user in enumerate(names, 1)}
-        Lineage.sources().add('argilla', self._workspace, self._dataset)
-        yield Source(
-            id=dataset.id,
-            questions={q['name']: q['settings']['type'] for q in dataset.settings.questions},
-            names={id: name for name, id in dataset.question_ids.items()},
-            people=names,
-            num_records=count,
-            responses=dict(responses),
-            is_indexed=is_indexed,
-            anonymous=self._selection.anonymous,
-        )
-
-
-_LAG_SECONDS, _LOOKS = 1.0, 4  # Elasticsearch knows of what is written up to a second later
-
-
-def _knows_all(client: Client, dataset_id: str, count: int) -> bool:
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(_LAG_SECONDS)
-        if search(client, dataset_id, Wanted(), None, None, 0, 1).total >= count:
-            return True
-    return False
-
-
-class _Slices(_Asking):
+class _Slices(Asking):
     """`Source` → `Slice`s."""
 
     def process(self, source: Source) -> Iterator[Slice]:
@@ -285,7 +170,7 @@ _AT_A_TIME = 3  # slices per worker
 _WAITING = 2  # pages that were read before they are needed
 
 
-class _Read(_Asking):
+class _Read(Asking):
     """Slice → its records; several slices of a bundle at a time."""
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, selection: Selection):
@@ -342,7 +227,7 @@ def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     return dict(total)
 
 
-class _Hold(_Asking):
+class _Hold(Asking):
     """Holds what was read against what the server says that there is."""
 
     def __init__(self, connection: ArgillaConnection, retry: RetryPolicy, selection: Selection):
@@ -369,72 +254,3 @@ class _Hold(_Asking):
                     'search engine know all of them (`argilla_server search-engine reindex`)? Nothing is wrong with '
                     'what was read, but it is not all: run the job again.'
                 )
-
-
-def answered(
-    record: ListedRecord, source: Source, selection: Selection
-) -> tuple[AnsweredRecord | None, list[FailedRecord]]:
-    """The record as it was answered, None if it was not wanted; and answers to questions that are no more."""
-    refused: list[FailedRecord] = []
-    responses = [r for r in record.responses or () if r.status in selection.response_status]
-    if not responses and not selection.unanswered:
-        return None, refused
-    if selection.record_status and record.status not in selection.record_status:
-        return None, refused
-    if selection.since is not None and not any(r.updated_at >= selection.since for r in responses):
-        return None, refused
-    responses.sort(key=lambda r: (r.inserted_at, r.user_id))
-    for response in responses:
-        removed = [question for question in response.values or () if question not in source.questions]
-        if removed:
-            refused.append(_removed(record, response, removed, source))
-    return AnsweredRecord(
-        record_id=record.id,
-        external_id=record.external_id,
-        status=record.status,
-        fields=record.fields,
-        metadata=record.metadata or {},
-        suggestions=_suggestions(record.suggestions or (), source),
-        responses=[_response(response, source) for response in responses],
-        questions=source.questions,
-        inserted_at=record.inserted_at.replace(tzinfo=timezone.utc),
-        updated_at=record.updated_at.replace(tzinfo=timezone.utc),
-    ), refused
-
-
-def _suggestions(found: Sequence[ListedSuggestion], source: Source) -> list[Suggestion]:
-    by_name = {source.names[s.question_id]: s for s in found if s.question_id in source.names}
-    return [
-        Suggestion(name, s.value, s.agent, s.score, s.type)
-        for name in source.questions
-        if (s := by_name.get(name)) is not None
-    ]
-
-
-def _response(response: ListedResponse, source: Source) -> Response:
-    return Response(
-        user=_person(response.user_id, source),
-        status=response.status,
-        values={name: v.value for name, v in (response.values or {}).items() if name in source.questions},
-        inserted_at=response.inserted_at.replace(tzinfo=timezone.utc),
-        updated_at=response.updated_at.replace(tzinfo=timezone.utc),
-        user_id=None if source.anonymous else response.user_id,
-    )
-
-
-def _person(user_id: str, source: Source) -> str:
-    if user_id in source.people or not source.anonymous:
-        return source.people.get(user_id, user_id)
-    return f'annotator-{hashlib.sha256(f"{source.id}{user_id}".encode()).hexdigest()[:8]}'
-
-
-def _removed(record: ListedRecord, response: ListedResponse, questions: Sequence[str], source: Source) -> FailedRecord:
-    values = {name: v.value for name, v in (response.values or {}).items() if name in questions}
-    return FailedRecord(
-        external_id=record.external_id,
-        stage='read',
-        error='RemovedQuestion',
-        message=f'An answer to {", ".join(map(repr, questions))}, which the dataset does not ask any more.',
-        status=None,
-        data=to_json({'response': {'user': _person(response.user_id, source), 'values': values}}),
-    )

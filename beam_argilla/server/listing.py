@@ -146,6 +146,20 @@ class _Users(msgspec.Struct):
 
 class _Dataset(msgspec.Struct):
     workspace_id: str
+    last_activity_at: datetime
+
+
+class Activity(NamedTuple):
+    """When something of a dataset was changed last, and what the server's clock shows; in UTC, and not said so."""
+
+    changed_at: datetime
+    server_time: datetime
+
+
+def activity(client: Client, dataset_id: str) -> Activity:
+    """When a dataset, its records or somebody's answers were changed last."""
+    dataset = client.request('GET', f'/datasets/{dataset_id}', decode=_decode(_Dataset))
+    return Activity(dataset.last_activity_at, client.server_time())
 
 
 class _Progress(msgspec.Struct):
@@ -169,7 +183,7 @@ def people(client: Client, dataset_id: str) -> Mapping[str, str]:
 
     Nobody's, where the key may not list them: an owner's may all, an admin's those of the workspace.
     """
-    workspace = client.json('GET', f'/datasets/{dataset_id}', _Dataset)['workspace_id']
+    workspace = client.request('GET', f'/datasets/{dataset_id}', decode=_decode(_Dataset)).workspace_id
     for path in ('/users', f'/workspaces/{workspace}/users'):
         try:
             found = client.request('GET', path, decode=_decode(_Users)).items

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import apache_beam as beam
 import argilla as rg
 import pytest
+from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
-from beam_argilla.answers import read_from_argilla, slices
+from beam_argilla.answers import read_from_argilla, slices, source, watch
 from beam_argilla.errors import DatasetNotFoundError, JobError, PermissionDeniedError
 from tests.answers.people import Person, crew, dataset_id, record_ids
 from tests.faults import FAULTS, FaultProxy, seeded
@@ -90,12 +93,22 @@ def test_every_kind_of_field_and_answer_comes_back_as_it_was_given(connection, s
     bob.answers(ids['two'], None, 'discarded')
     (one,) = read(connection, name)
     assert one.fields == fields
-    assert (one.external_id, one.record_id, one.metadata, one.status) == ('one', ids['one'], {'topic': 't'}, 'completed')
+    assert (one.external_id, one.record_id, one.metadata, one.status) == (
+        'one',
+        ids['one'],
+        {'topic': 't'},
+        'completed',
+    )
     assert one.suggestions == [ba.Suggestion('rating', 2, 'm', 0.5, None)]
     kinds = ['rating', 'ranking', 'label_selection', 'multi_label_selection', 'span', 'text']
     assert list(one.questions.items()) == list(zip(values, kinds, strict=True))
     (response,) = one.responses
-    assert (response.user, response.user_id, response.status, response.values) == (ada.name, ada.id, 'submitted', values)
+    assert (response.user, response.user_id, response.status, response.values) == (
+        ada.name,
+        ada.id,
+        'submitted',
+        values,
+    )
     assert timedelta() <= datetime.now(timezone.utc) - response.updated_at < timedelta(minutes=5)
     one, two = read(connection, name, response_status=['submitted', 'draft', 'discarded'], suggestions=False)
     assert one.suggestions == []
@@ -124,8 +137,7 @@ def test_which_records_and_what_people_are_called(connection, api, crew, argilla
     assert [id for id, _ in ratings(unanswered=True)] == [f'r{i:04d}' for i in range(5)]
     assert [id for id, _ in ratings(unanswered=True, record_status=['pending'])] == ['r0001', 'r0003', 'r0004']
     assert ratings(response_status=['draft']) == [('r0001', [(ada.name, 3)])]
-    one, *others = ratings(anonymous=True, unanswered=True)
-    assert one == ('r0000', [('annotator-1', 3), ('annotator-2', 2)])
+    assert ratings(anonymous=True, unanswered=True)[0] == ('r0000', [('annotator-1', 3), ('annotator-2', 2)])
     assert {r.user_id for record in read(connection, name, anonymous=True) for r in record.responses} == {None}
     # An admin sees the names of the workspace, and not those of others.
     admin, guest = Person(api, 'adm', 'admin'), Person(api, 'own', 'owner', member=False)
@@ -146,7 +158,7 @@ def test_all_of_many_slices_and_pages_comes_while_the_server_fails(
     name = many(connection, api, crew)
     monkeypatch.setattr(slices, 'MAX_LIMIT', 40)
     monkeypatch.setattr(slices, '_MOST_SLICES', 5)
-    monkeypatch.setattr(read_from_argilla, '_knows_all', lambda *_: indexed)
+    monkeypatch.setattr(source, '_knows_all', lambda *_: indexed)
     faults = [FAULTS[fault] for fault in ('500 after', '503', 'drop after', 'truncated')]
     with FaultProxy(argilla_server.api_url, seeded(3, 0.3, faults), lambda method, path: 'records' in path) as proxy:
         through = ba.ArgillaConnection(proxy.url, api_key=RawSecret(argilla_server.api_key))
@@ -186,11 +198,50 @@ def test_a_dataset_that_is_empty_or_gone(connection):
         read(connection, 'nowhere')
 
 
+STATES: list[tuple[Any, ...]] = []
+
+
+def see(record: ba.AnsweredRecord, window: Any = beam.DoFn.WindowParam, time: Any = beam.DoFn.TimestampParam) -> None:
+    (response,) = record.responses
+    assert time.to_utc_datetime(has_tz=True) == response.updated_at
+    assert window.start <= time < window.end
+    STATES.append((record.external_id, response.user, response.values['good']))
+
+
+def test_while_people_answer_each_new_state_of_an_answer_comes_once_in_its_window(connection, api, crew, monkeypatch):
+    monkeypatch.setattr(watch, '_SETTLED', timedelta(seconds=1))
+    name = simple(connection, 3)
+    ids = record_ids(api, name)
+    ada, bob, _ = crew
+    for person in (ada, bob):
+        person.answers(ids['r0000'], {'good': 1})
+    late = Person(api, 'late')
+
+    def go_on() -> None:
+        time.sleep(4)
+        bob.answers(ids['r0000'], {'good': 2})
+        late.answers(ids['r0001'], {'good': 3})
+
+    answering = threading.Thread(target=go_on)
+    answering.start()
+    STATES.clear()
+    until = datetime.now(timezone.utc) + timedelta(seconds=8)
+    with pipeline() as p:
+        records = p | ba.ReadFromArgilla(name, connection=connection, poll=1, until=until)
+        _ = records | beam.WindowInto(FixedWindows(2)) | beam.Map(see)
+    answering.join()
+    expected = [('r0000', ada.name, 1), ('r0000', bob.name, 1), ('r0000', bob.name, 2), ('r0001', late.name, 3)]
+    assert expected == STATES
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         ({'response_status': 'submitted'}, r"response_status='submitted': give a list of 'submitted', 'draft'"),
         ({'response_status': []}, 'response_status'),
+        ({'poll': 0}, 'poll=0'),
+        ({'poll': 5, 'unanswered': True}, 'unanswered=True: answers are waited for'),
+        ({'until': datetime(2026, 1, 1)}, 'until=... is for poll=...'),
         ({'record_status': ['done']}, r"record_status=\['done'\]: give a list of 'pending', 'completed'"),
     ],
 )
