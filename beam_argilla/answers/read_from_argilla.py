@@ -162,7 +162,7 @@ class _Slices(Asking):
         ]
         if starts:
             newest = listed(self._client, source.id, (), source.num_records - 1, 1).records
-            yield from slices(starts, newest[0].inserted_at if newest else starts[-1][1])
+            yield from slices(starts, newest[0].inserted_at if newest else starts[-1][1], source.num_records)
 
 
 _COUNTS = 'counts'
@@ -203,7 +203,7 @@ class _Read(Asking):
 
     def _walk(self, part: Slice, source: Source) -> Iterator[list[ListedRecord]]:
         wanted = self._selection.wanted()
-        if source.is_indexed:
+        if source.search:
             return by_search(partial(search, self._client, source.id, wanted), part)
         return by_listing(partial(listed, self._client, source.id, wanted.include), part)
 

@@ -14,7 +14,7 @@ from beam_argilla.server.listing import ListedRecord, Page
 
 MAX_LIMIT = 1000  # records on a page; argilla-server 2.8
 _PAGE_BYTES = 16 << 20  # which a page is to have at most: some of them are in memory at a time
-_MOST_SLICES = 256  # each costs a request beforehand
+_MOST_SLICES, _FEWEST = 256, 2_500  # slices of a dataset, each costs a request beforehand; records in a slice
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -23,32 +23,38 @@ class Slice(NamedTuple):
 
     Attributes:
         start, end: in UTC, to the microsecond.
-        offset: how many records had been inserted before `start` when the slice was cut.
+        offset, size: how many records there were before `start`, and in the slice, when it was cut.
     """
 
     start: datetime
     end: datetime
-    offset: int
+    offset: int = 0
+    size: int = 0
 
 
 def offsets(count: int) -> list[int]:
     """How many records are before each slice of a dataset of so many."""
-    step = max(MAX_LIMIT, -(-count // _MOST_SLICES))
+    step = max(_FEWEST, -(-count // _MOST_SLICES))
     return list(range(0, count, step))
 
 
-def slices(starts: list[tuple[int, datetime]], newest: datetime) -> list[Slice]:
+def slices(starts: list[tuple[int, datetime]], newest: datetime, count: int) -> list[Slice]:
     """The slices of a dataset.
 
     Args:
         starts: offset and time of insertion of each slice's first record, in order.
         newest: when the last record was inserted.
+        count: how many records there are.
     """
     first: dict[datetime, int] = {}
     for offset, start in starts:
         first.setdefault(start, offset)
-    ends = [*list(first)[1:], newest + _MICROSECOND]
-    return [Slice(start, end, offset) for (start, offset), end in zip(first.items(), ends, strict=True) if start < end]
+    ends = [*((offset, start) for start, offset in first.items()), (count, newest + _MICROSECOND)][1:]
+    return [
+        Slice(start, end, offset, before_end - offset)
+        for (start, offset), (before_end, end) in zip(first.items(), ends, strict=True)
+        if start < end
+    ]
 
 
 # (earliest, latest time of insertion, offset, limit) → page; both times inclusive
@@ -81,8 +87,10 @@ _OVERLAP = 5
 def by_listing(listed: List, part: Slice) -> Iterator[list[ListedRecord]]:
     """Pages of the slice, counted off; what was deleted meanwhile moves the rest, so pages overlap."""
     seen: set[str] = set()
-    offset, limit, is_joined = max(part.offset - _OVERLAP, 0), MAX_LIMIT, False
+    offset, most = max(part.offset - _OVERLAP, 0), MAX_LIMIT
     while True:
+        left = part.offset + part.size - offset + _OVERLAP
+        limit = max(min(most, left), 2 * _OVERLAP)
         page = listed(offset, limit)
         records = page.records
         is_joined = offset == 0 or any(r.id in seen or r.inserted_at < part.start for r in records[: _OVERLAP + 1])
@@ -95,7 +103,7 @@ def by_listing(listed: List, part: Slice) -> Iterator[list[ListedRecord]]:
         if not records or len(records) < limit or records[-1].inserted_at >= part.end:
             return
         offset += len(records) - _OVERLAP
-        limit = _limit(page)
+        most = _limit(page)
 
 
 def _limit(page: Page) -> int:

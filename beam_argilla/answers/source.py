@@ -68,7 +68,7 @@ class Source(NamedTuple):
         people: UUID of a person → what they are called.
         num_records: how many records there are.
         responses: how many responses of each status there are, by the database's own count.
-        is_indexed: whether the search engine knows all of them.
+        search: whether they are found by the search engine, or else counted off by the database.
         anonymous: whether people who are not listed are called by nothing that tells who they are.
     """
 
@@ -78,7 +78,7 @@ class Source(NamedTuple):
     people: Mapping[str, str]
     num_records: int
     responses: Mapping[str, int]
-    is_indexed: bool
+    search: bool
     anonymous: bool
 
 
@@ -133,7 +133,7 @@ class Look(Asking):
             people=called(client, dataset.id, self._selection.anonymous),
             num_records=count,
             responses=dict(responses),
-            is_indexed=is_indexed,
+            search=is_indexed and is_cheaper(count, responses, self._selection),
             anonymous=self._selection.anonymous,
         )
 
@@ -142,6 +142,19 @@ def called(client: Client, dataset_id: str, anonymous: bool) -> dict[str, str]:
     """UUID of a person → what they are called, of those who are listed."""
     names = people(client, dataset_id)
     return {user: f'annotator-{n}' if anonymous else name for n, (user, name) in enumerate(names.items(), 1)}
+
+
+_MOST_COUNTED_OFF = 50_000  # records
+
+
+def is_cheaper(count: int, responses: Mapping[str, int], selection: Selection) -> bool:
+    """Whether searching costs the server less than counting off.
+
+    On the local server (2.8) a page that is searched takes 1.4 times as long as the same records counted off. But it
+    has only those that were answered, and a database counts off all that comes before a page.
+    """
+    answered = sum(responses.get(status, 0) for status in selection.response_status)
+    return count > _MOST_COUNTED_OFF or (not selection.unanswered and answered < count / 2)
 
 
 _LAG_SECONDS, _LOOKS = 1.0, 4  # Elasticsearch knows of what is written up to a second later

@@ -115,7 +115,7 @@ class Watch(Asking, RestrictionProvider):
 
     def _changes(self, source: Source, since: int, settled: int) -> Iterator[Any]:
         """What was answered from `since` to `settled`, in microseconds; and what is refused of it."""
-        everything = Slice(_EPOCH, _EPOCH + _MICROSECOND * (settled + 1), 0)
+        everything = Slice(_EPOCH, _EPOCH + _MICROSECOND * (settled + 1))
         wanted = self._selection.wanted()
         people = dict(source.people)
         for page in by_search(functools.partial(search, self._client, source.id, wanted), everything):

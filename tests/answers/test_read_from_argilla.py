@@ -157,8 +157,8 @@ def test_all_of_many_slices_and_pages_comes_while_the_server_fails(
 ):
     name = many(connection, api, crew)
     monkeypatch.setattr(slices, 'MAX_LIMIT', 40)
-    monkeypatch.setattr(slices, '_MOST_SLICES', 5)
-    monkeypatch.setattr(source, '_knows_all', lambda *_: indexed)
+    monkeypatch.setattr(slices, '_FEWEST', 130)
+    monkeypatch.setattr(source, 'is_cheaper', lambda *_: indexed)
     faults = [FAULTS[fault] for fault in ('500 after', '503', 'drop after', 'truncated')]
     with FaultProxy(argilla_server.api_url, seeded(3, 0.3, faults), lambda method, path: 'records' in path) as proxy:
         through = ba.ArgillaConnection(proxy.url, api_key=RawSecret(argilla_server.api_key))
