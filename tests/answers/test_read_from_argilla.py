@@ -185,7 +185,8 @@ def many(connection: ba.ArgillaConnection, api: Any, crew: list[Person]) -> str:
 def test_less_than_the_server_counts_is_an_error(connection, api, crew, monkeypatch):
     name = simple(connection, 20)
     crew[0].answers(record_ids(api, name)['r0010'], {'good': 1})
-    monkeypatch.setattr(read_from_argilla, 'by_search', lambda search, part: iter([]))
+    for way in ('by_search', 'by_listing'):
+        monkeypatch.setattr(read_from_argilla, way, lambda ask, part: iter([]))
     with pytest.raises(JobError, match='gave 0 submitted responses, but counts 1'):
         read(connection, name)
     with pytest.raises(JobError, match='gave 0 records, but counts 20'):
