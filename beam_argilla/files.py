@@ -10,6 +10,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from beam_argilla import hub  # with which Beam knows its file system
 from beam_argilla.errors import InputError
 
 # Scheme → the extra of Apache Beam that brings its file system.
@@ -34,6 +35,11 @@ def is_local(path: str) -> bool:
 def identity(path: str) -> str:
     """The same for every way to write the path of a file of this machine; of others, the path."""
     return os.path.realpath(path) if is_local(path) else path
+
+
+def pinned(path: str) -> str:
+    """The path, or pattern, as it will mean the same later on where there are revisions, on the Hub."""
+    return hub.pinned(path) if path.startswith('hf://') else path
 
 
 def open_file(path: str) -> Any:
