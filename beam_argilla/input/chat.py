@@ -86,7 +86,7 @@ def turns_of(array: pa.Array) -> Turns | None:
     if roles.type != TEXT or contents.type != TEXT or messages.null_count:
         return None
     encoded = roles.dictionary_encode(null_encoding='encode')
-    known = np.array([_role(role) for role in encoded.dictionary.to_pylist()], object)
+    known = np.array([role_of(role) for role in encoded.dictionary.to_pylist()], object)
     lengths = list_lengths(array)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     return Turns(np.cumsum(lengths) - lengths, lengths, known[codes], contents.fill_null(''))
@@ -103,10 +103,11 @@ def messages_of(value: Any) -> list[Message] | None:
     keys = next((keys for keys in _KEYS if all(keys[0] in m and keys[1] in m for m in mappings if m is not None)), None)
     if keys is None:
         return None
-    return [Message(_role(m[keys[0]]), _content(m[keys[1]])) for m in mappings if m is not None]
+    return [Message(role_of(m[keys[0]]), _content(m[keys[1]])) for m in mappings if m is not None]
 
 
-def _role(value: Any) -> str:
+def role_of(value: Any) -> str:
+    """The role by its usual name, whatever it is called."""
     return _ROLES.get(str(value).lower(), str(value))
 
 
@@ -137,7 +138,7 @@ def spoken(text: str) -> list[Message] | None:
     parts = _SPOKEN.split(text)
     if len(parts) < 3 or parts[0].strip():
         return None
-    return [Message(_role(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
+    return [Message(role_of(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def prompt_of(text: str) -> list[Message]:

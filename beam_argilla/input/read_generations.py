@@ -20,6 +20,7 @@ from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.files import pinned
 from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.find_parents import FindParents, Parents, flattened
 from beam_argilla.input.join_prompts import JoinPrompts
 from beam_argilla.input.kind import Part, pieces
 from beam_argilla.input.kinds import check_format, kind_of
@@ -130,8 +131,9 @@ class ReadGenerations(Fallible):
         elif self.layout is not None:
             self.columns, _ = columns_for([], self.columns, layout)
         self.prompts = self._prompts(prompts, prompts_key, prompts_column)
+        self._ratings: Sequence[int] = (1, 2, 3, 4, 5)
         self._by_text = ids_are_texts and (self.layout is None or self.layout.columns.instruction_id is None)
-        whole = whole and self.prompts is None
+        whole = whole and self.prompts is None and self._parents is None
         self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
 
     def _prompts(self, prompts: Any, key: str | None, column: str | None) -> ReadGenerations | None:
@@ -168,6 +170,7 @@ class ReadGenerations(Fallible):
         elif columns.scale is not None:
             columns = replace(columns, scale=replace(cast(Scale, columns.scale), to=ratings))
         self.columns = columns
+        self._ratings = ratings or self._ratings
         self.facts = self.facts._replace(metadata=tuple(columns.metadata))
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
@@ -185,7 +188,7 @@ class ReadGenerations(Fallible):
             splits.splits
             | 'Spread' >> beam.Reshuffle()
             | 'Read'
-            >> beam.ParDo(_Read(self.columns, self.clustered, self.on_bad_file)).with_outputs(
+            >> beam.ParDo(_Read(self._columns_read(), self.clustered, self.on_bad_file, self._parents)).with_outputs(
                 Refused.TAG, main='tables'
             )
         )
@@ -202,10 +205,26 @@ class ReadGenerations(Fallible):
             join = JoinPrompts(self._by_text).with_error_handler(collected)
             tables = {'generations': tables, 'prompts': prompts} | 'Join' >> join
             refused += collected.pcollections
+        if self._parents is not None:
+            collected = Collect()
+            find = FindParents(self._parents, self.columns.metadata, self._ratings)
+            tables = tables | 'Find parents' >> find.with_error_handler(collected)
+            refused += collected.pcollections
         tables.element_type = GenerationTable
         tables.input_facts = facts
         self.refuse(refused | 'Refused' >> beam.Flatten(), tables)
         return tables
+
+    @property
+    def _parents(self) -> Parents | None:
+        return None if self.layout is None else self.layout.parents
+
+    def _columns_read(self) -> Columns:
+        """With those that are needed on the way."""
+        if self._parents is None:
+            return self.columns
+        more = [name for name in self._parents.columns if name not in self.columns.metadata]
+        return replace(self.columns, metadata=[*self.columns.metadata, *more])
 
     def display_data(self) -> dict[str, Any]:
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
@@ -234,10 +253,11 @@ class _Split(beam.DoFn):
 class _Read(beam.DoFn):
     """Part of a file → canonical tables of about BATCH_BYTES."""
 
-    def __init__(self, columns: Columns, clustered: bool, on_bad_file: str):
+    def __init__(self, columns: Columns, clustered: bool, on_bad_file: str, parents: Parents | None = None):
         self._columns = columns
         self._clustered = clustered
         self._on_bad_file = on_bad_file
+        self._parents = parents
 
     def process(self, part: Part) -> Iterator[Any]:
         outputs = self._canonical(part)
@@ -258,7 +278,11 @@ class _Read(beam.DoFn):
                 continue
             Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))
             try:
-                tables, failed = canonical_tables(piece.rows, self._columns, Origin(part.path, piece.numbers))
+                rows, numbers, columns = piece.rows, piece.numbers, self._columns
+                if self._parents is not None and self._parents.tree is not None:
+                    dicts = rows.to_pylist() if isinstance(rows, pa.Table) else rows
+                    rows, numbers, columns = flattened(dicts, numbers, columns, self._parents)
+                tables, failed = canonical_tables(rows, columns, Origin(part.path, numbers))
             except InputError as e:
                 raise InputError(f'{part.path}: {e}') from e
             yield from map(refuse, failed)
