@@ -89,6 +89,9 @@ def add_input(group: Group) -> None:
             f'--{role}_column', action='append', default=[], metavar='NAME', help=f'name or path; {explanation}'
         )
     group.add_argument(
+        '--source_metadata', metavar='NAME', help='keep as metadata of this name which file each row came from'
+    )
+    group.add_argument(
         '--scale',
         type=ends,
         metavar='LOW:HIGH',
@@ -243,12 +246,13 @@ def task_of(
     Raises:
         ValueError: options that contradict each other, or that the server would refuse.
     """
+    source = args.source_metadata
     common = {
         'guidelines': args.guidelines if args.guidelines_file is None else args.guidelines_file,
         'use_markdown': args.use_markdown,
         'chat': args.chat,
         'model_names': args.model_names,
-        'metadata': _with_more(metadata_of(args, metadata_types), metadata),
+        'metadata': _with_more(metadata_of(args, metadata_types), [*metadata, *([source] if source else [])]),
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
