@@ -95,7 +95,7 @@ def test_only_what_is_needed_is_asked_for(hub, monkeypatch):
     content = parquet(heavy, compression='NONE', use_dictionary=False)
     hub.push('o/n', {'a.parquet': content})
     assert read(REPO) == TEXTS
-    assert sum(size for _, _, size in hub.ranges) < len(content) / 20
+    assert sum(size for _, _, size in hub.ranges) < len(content) / 10
 
 
 def test_what_breaks_off_and_what_is_busy_is_asked_for_again(hub):

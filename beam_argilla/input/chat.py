@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_argilla.conversations import Message, transcript
 from beam_argilla.failures import to_json
 from beam_argilla.generations import TEXT
 from beam_argilla.input.plain import list_lengths, plain, plain_type
@@ -29,11 +30,6 @@ _ROLES = {
     **dict.fromkeys(('tool', 'function', 'observation', 'function_call', 'ipython'), 'tool'),
 }
 _SPOKEN = re.compile(r'(?:\A|\n\n)\s*(Human|Assistant): ?')
-
-
-class Message(NamedTuple):
-    role: str
-    content: str
 
 
 def is_chat_type(kind: pa.DataType) -> bool:
@@ -177,13 +173,6 @@ def _said(messages: Sequence[Message]) -> str | None:
     if not messages:
         return None
     return messages[0].content if len(messages) == 1 else transcript(messages)
-
-
-def transcript(messages: Sequence[Message]) -> str:
-    """One turn of the user is a plain text; what is longer is Markdown."""
-    if len(messages) == 1 and messages[0].role == 'user':
-        return messages[0].content
-    return '\n\n'.join(f'**{message.role.capitalize()}:** {message.content}' for message in messages)
 
 
 def as_json(messages: Sequence[Message]) -> str:

@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.columns import Columns
+from beam_argilla.conversations import Message, transcript
 from beam_argilla.failures import failed_rows
 from beam_argilla.generations import MESSAGES, METADATA_PREFIX, rows, together
-from beam_argilla.input.chat import Message, as_json, role_of, transcript
+from beam_argilla.input.chat import as_json, role_of
 from beam_argilla.input.values import as_list, as_mapping
 from beam_argilla.partitions import split
 from beam_argilla.refusing import Fallible, Refused, refuse

@@ -123,17 +123,18 @@ def look(
     if forgotten:
         _LOGGER.warning(forgotten)
     if files:
-        _warn_of_lists(files[0], format)
+        at = chosen.index(files[0].path)
+        _warn_of_lists(files[0], getattr(schemas[at], 'names', ()), format)
     whole = bool(wide) and not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
     types = {name: _metadata_type(found) for name, found in kinds.items()}
     empty = len(chosen) == len(paths) and not errors and all(is_empty(path, format) for path in paths)
     return Seen(whole, types, columns, found_layout, files[0].names if files else {}, empty)
 
 
-def _warn_of_lists(file: _File, format: str | None) -> None:
+def _warn_of_lists(file: _File, names: Sequence[str], format: str | None) -> None:
     """Says so if the generations are texts that all are lists in JSON, and stay so, for nobody has asked for more."""
     name = file.names.get('generation', '')
-    if name not in file.schema.names or _kind(plain_type(column_type(file.schema, name))) != 'text':
+    if name not in names or _kind(plain_type(column_type(file.schema, name))) != 'text':
         return
     values = [value for value in first_values(file.path, name, format) if value is not None]
     if values and all(map(_is_list, values)):
