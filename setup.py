@@ -41,6 +41,7 @@ setup(
     entry_points={
         'console_scripts': [
             'parquet-to-argilla = beam_argilla.pipelines.parquet_to_argilla:command',
+            'argilla-to-parquet = beam_argilla.pipelines.argilla_to_parquet:command',
             'argilla-local = beam_argilla.local.__main__:command',
         ]
     },

@@ -74,7 +74,7 @@ def prepare(
     Raises:
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
     """
-    connection = options.connection_of(args)
+    connection = options.connection_of(args) if options.needs_server(args) else None
     pipeline_options = PipelineOptions(list(beam_args))
     standard = pipeline_options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
