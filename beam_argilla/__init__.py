@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beam_argilla.answers.aggregate import Aggregate as Aggregate
+    from beam_argilla.answers.agreement import Agreement as Agreement
+    from beam_argilla.answers.agreement import QuestionAgreement as QuestionAgreement
+    from beam_argilla.answers.agreement import SuggestionAgreement as SuggestionAgreement
+    from beam_argilla.answers.agreement import agreement_lines as agreement_lines
     from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
     from beam_argilla.answers.answered import Response as Response
     from beam_argilla.answers.kto import ToKTO as ToKTO
     from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
+    from beam_argilla.answers.people import AnswersPerPerson as AnswersPerPerson
+    from beam_argilla.answers.people import PersonAnswers as PersonAnswers
     from beam_argilla.answers.ratings import ToRatings as ToRatings
     from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
     from beam_argilla.answers.sft import ToSFT as ToSFT
@@ -74,6 +80,8 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # program's options nor the local Argilla needs them.
 _HOMES = {
     'answers.aggregate': ('Aggregate',),
+    'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement', 'agreement_lines'),
+    'answers.people': ('AnswersPerPerson', 'PersonAnswers'),
     'answers.pairs': ('ToPreferencePairs',),
     'answers.ratings': ('ToRatings',),
     'answers.kto': ('ToKTO',),
