@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from beam_argilla.answers.people import PersonAnswers as PersonAnswers
     from beam_argilla.answers.ratings import ToRatings as ToRatings
     from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
+    from beam_argilla.answers.report import AnswerReport as AnswerReport
     from beam_argilla.answers.sft import ToSFT as ToSFT
     from beam_argilla.answers.to_answers import ToAnswers as ToAnswers
     from beam_argilla.answers.write_training_data import WriteTrainingData as WriteTrainingData
@@ -81,6 +82,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 _HOMES = {
     'answers.aggregate': ('Aggregate',),
     'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement', 'agreement_lines'),
+    'answers.report': ('AnswerReport',),
     'answers.people': ('AnswersPerPerson', 'PersonAnswers'),
     'answers.pairs': ('ToPreferencePairs',),
     'answers.ratings': ('ToRatings',),

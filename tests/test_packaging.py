@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_alone_and_all_of_it(built):
     names = zipfile.ZipFile(built[0]).namelist()
     assert {n.split('/')[0] for n in names if '.dist-info/' not in n} == {'beam_argilla'}
     assert {n for n in names if n.endswith('.py')} == modules()
-    assert 'beam_argilla/py.typed' in names
+    assert {'beam_argilla/py.typed', 'beam_argilla/answers/report.html'} <= set(names)
 
 
 def test_what_beam_builds_of_setup_py_for_its_workers_is_the_sdist(built, tmp_path):

@@ -116,6 +116,9 @@ class Agreement(beam.PTransform):
             | 'Measure' >> beam.Map(_measured, self.levels).with_output_types(QuestionAgreement)
         )
 
+    def display_data(self) -> dict[str, str]:
+        return {f'level of {question}': level for question, level in self.levels.items()}
+
 
 def level_of(question: str, kind: str, levels: Mapping[str, str]) -> str | None:
     """The level of measurement of a question; None if its values have none.
@@ -291,17 +294,16 @@ def agreement_lines(questions: Iterable[QuestionAgreement]) -> list[str]:
     Example:
         >>> agreement_lines([measured])
         ['quality: alpha 0.71 (nominal); 85% of pairs the same; 1,204 answers, 3 people, 400 answered by two or more',
-         'quality: what gpt-4 suggested is what people say in 72% of 1,204 answers']
+         'quality: 72% of 1,204 answers are what gpt-4 suggested']
     """
     lines = []
     for q in in_order(questions):
-        measured = f'no alpha ({q.why})' if q.alpha is None else f'alpha {q.alpha:.2f} ({q.level})'
+        measured = f'no alpha ({q.why})' if q.alpha is None else f'alpha {round(q.alpha, 2) + 0.0:.2f} ({q.level})'
         share = '' if q.share is None else f'; {q.share:.0%} of pairs the same'
         both = f'; {q.answers:,} answers, {q.people:,} people, {q.units:,} answered by two or more'
         lines.append(f'{q.question}: {measured}{share}{both}')
         lines += [
-            f'{q.question}: what {s.agent or "nobody named"} suggested is what people say in {s.share:.0%} of '
-            f'{s.answers:,} answers'
+            f'{q.question}: {s.share:.0%} of {s.answers:,} answers are what {s.agent or "an unnamed agent"} suggested'
             for s in q.suggestions
         ]
     return lines

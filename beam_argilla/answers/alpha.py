@@ -53,6 +53,8 @@ def alpha(counted: Mapping[tuple[int, Any, Any], int], level: str) -> float | No
         1.0
     """
     values = sorted({a for _, a, _ in counted})
+    if len(values) < 2:
+        return None
     place = {value: i for i, value in enumerate(values)}
     rows: list[dict[int, float]] = [{} for _ in values]
     for (of, a, b), count in sorted(counted.items()):
@@ -65,8 +67,6 @@ def alpha(counted: Mapping[tuple[int, Any, Any], int], level: str) -> float | No
         from_this = differences(i)
         observed += sum(weight * from_this[k] for k, weight in row.items())
         expected += marginals[i] * float(from_this @ marginals)
-    if expected == 0:
-        return None
     return float(1 - (marginals.sum() - 1) * observed / expected)
 
 
@@ -93,7 +93,7 @@ def _masi(values: Sequence[tuple[str, ...]], marginals: np.ndarray) -> Differenc
     difference, as there and in NLTK.
     """
     labels = sorted({label for value in values for label in value})
-    holds = np.array([[label in value for label in labels] for value in values], float).reshape(len(values), -1)
+    holds = np.array([[label in value for label in labels] for value in values], float)
     sizes = holds.sum(axis=1)
 
     def differences(i: int) -> np.ndarray:

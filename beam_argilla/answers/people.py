@@ -73,6 +73,9 @@ class AnswersPerPerson(beam.PTransform):
             | 'Say who' >> beam.MapTuple(_of_a_person).with_output_types(PersonAnswers)
         )
 
+    def display_data(self) -> dict[str, int]:
+        return {'pause': self.pause}
+
 
 def _times(record: AnsweredRecord) -> Iterator[tuple[tuple[str, int], tuple[str, float]]]:
     """(Person, hour since 1970), and status and seconds since 1970 of a response."""
