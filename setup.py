@@ -18,6 +18,7 @@ TEST = [
     *LOCAL,
     'build>=1.2',
     'hypothesis>=6.100',
+    'krippendorff>=0.6',
     'pillow>=9.5',
     'pytest>=8',
     'pytest-timeout>=2.1',

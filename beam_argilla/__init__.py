@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beam_argilla.answers.aggregate import Aggregate as Aggregate
+    from beam_argilla.answers.agreement import Agreement as Agreement
+    from beam_argilla.answers.agreement import PersonAnswers as PersonAnswers
+    from beam_argilla.answers.agreement import QuestionAgreement as QuestionAgreement
+    from beam_argilla.answers.agreement import SuggestionAgreement as SuggestionAgreement
     from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
     from beam_argilla.answers.answered import Response as Response
     from beam_argilla.answers.kto import ToKTO as ToKTO
@@ -78,6 +82,7 @@ _HOMES = {
     'answers.ratings': ('ToRatings',),
     'answers.kto': ('ToKTO',),
     'answers.sft': ('ToSFT',),
+    'answers.agreement': ('Agreement', 'PersonAnswers', 'QuestionAgreement', 'SuggestionAgreement'),
     'answers.answered': ('AnsweredRecord', 'Response'),
     'answers.read_from_argilla': ('ReadFromArgilla',),
     'answers.to_answers': ('ToAnswers',),

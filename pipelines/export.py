@@ -87,6 +87,9 @@ def build(args: argparse.Namespace, beam_args: Sequence[str], tidying: contextli
                 _ = rows | f'Write {kind}' >> ba.WriteTrainingData(f'{args.output}-{kind}', args.format)
     else:
         _ = records | 'Form' >> form_of(args) | 'Write' >> ba.WriteTrainingData(args.output, args.format)
+    if ba.workers_run_here(p):  # where it is printed
+        agreement = (records | 'Agreement' >> ba.Agreement())['questions']
+        _ = agreement | 'Lines' >> beam.Map(ba.QuestionAgreement.shown) | 'Show' >> beam.LogElements()
     if handler is not None:
         handler.close()
         _ = handler.output() | 'Write failed' >> ba.WriteFailed(args.failed)
