@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
     from beam_argilla.answers.ratings import ToRatings as ToRatings
     from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
+    from beam_argilla.answers.report import WriteReport as WriteReport
     from beam_argilla.answers.sft import ToSFT as ToSFT
     from beam_argilla.answers.to_answers import ToAnswers as ToAnswers
     from beam_argilla.answers.write_training_data import WriteTrainingData as WriteTrainingData
@@ -85,6 +86,7 @@ _HOMES = {
     'answers.agreement': ('Agreement', 'PersonAnswers', 'QuestionAgreement', 'SuggestionAgreement'),
     'answers.answered': ('AnsweredRecord', 'Response'),
     'answers.read_from_argilla': ('ReadFromArgilla',),
+    'answers.report': ('WriteReport',),
     'answers.to_answers': ('ToAnswers',),
     'answers.write_training_data': (
         'WriteTrainingData',
