@@ -25,7 +25,8 @@ class FailedRecord(NamedTuple):
             those, a wide row (its generations are a list) is a whole group, unless ids come in several rows
             (``shuffle=True``); a long row is a part of one. Their values are written so that they mean the same when
             they are read again; one that cannot mean what it should is ``{"unusable": ...}``, until it is repaired.
-            ``{"response": {...}}`` is what somebody answered. ``{"file": ...}`` could not be read, and ``{"text": ...}`` is no row of its file: repaired, it is an input.
+            ``{"file": ...}`` could not be read, and ``{"text": ...}`` is no row of its file: repaired, it is an input.
+            ``{"response": ...}`` is what somebody answered.
         source: the file that a row was read from, None if it is not known or was no file.
         row: which row of the file, counted from 0.
         digests: of the record, or of each of the canonical rows (with blanks between), as they were when they were
