@@ -10,16 +10,14 @@ if TYPE_CHECKING:
     from beam_argilla.answers.agreement import Agreement as Agreement
     from beam_argilla.answers.agreement import QuestionAgreement as QuestionAgreement
     from beam_argilla.answers.agreement import SuggestionAgreement as SuggestionAgreement
-    from beam_argilla.answers.agreement import agreement_lines as agreement_lines
     from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
     from beam_argilla.answers.answered import Response as Response
     from beam_argilla.answers.kto import ToKTO as ToKTO
     from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
-    from beam_argilla.answers.people import AnswersPerPerson as AnswersPerPerson
     from beam_argilla.answers.people import PersonAnswers as PersonAnswers
     from beam_argilla.answers.ratings import ToRatings as ToRatings
     from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
-    from beam_argilla.answers.report import AnswerReport as AnswerReport
+    from beam_argilla.answers.report import WriteReport as WriteReport
     from beam_argilla.answers.sft import ToSFT as ToSFT
     from beam_argilla.answers.to_answers import ToAnswers as ToAnswers
     from beam_argilla.answers.write_training_data import WriteTrainingData as WriteTrainingData
@@ -81,15 +79,15 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # program's options nor the local Argilla needs them.
 _HOMES = {
     'answers.aggregate': ('Aggregate',),
-    'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement', 'agreement_lines'),
-    'answers.report': ('AnswerReport',),
-    'answers.people': ('AnswersPerPerson', 'PersonAnswers'),
     'answers.pairs': ('ToPreferencePairs',),
     'answers.ratings': ('ToRatings',),
     'answers.kto': ('ToKTO',),
     'answers.sft': ('ToSFT',),
+    'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement'),
+    'answers.people': ('PersonAnswers',),
     'answers.answered': ('AnsweredRecord', 'Response'),
     'answers.read_from_argilla': ('ReadFromArgilla',),
+    'answers.report': ('WriteReport',),
     'answers.to_answers': ('ToAnswers',),
     'answers.write_training_data': (
         'WriteTrainingData',

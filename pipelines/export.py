@@ -87,6 +87,11 @@ def build(args: argparse.Namespace, beam_args: Sequence[str], tidying: contextli
                 _ = rows | f'Write {kind}' >> ba.WriteTrainingData(f'{args.output}-{kind}', args.format)
     else:
         _ = records | 'Form' >> form_of(args) | 'Write' >> ba.WriteTrainingData(args.output, args.format)
+    if args.report is not None:
+        _ = records | 'Report' >> ba.WriteReport(args.report, args.dataset)
+    if ba.workers_run_here(p):  # where it is printed
+        agreement = (records | 'Agreement' >> ba.Agreement())['questions']
+        _ = agreement | 'Lines' >> beam.Map(ba.QuestionAgreement.shown) | 'Show' >> beam.LogElements()
     if handler is not None:
         handler.close()
         _ = handler.output() | 'Write failed' >> ba.WriteFailed(args.failed)
@@ -116,6 +121,8 @@ def run(args: argparse.Namespace, p: beam.Pipeline) -> int:
     print(summary(counts, args.form, time.monotonic() - started))
     ends = '' if args.format == 'datasets' else f'-*.{args.format}'
     print(f'Written to: {args.output}{"-KIND" if args.form == "answers" else ""}{ends}')
+    if args.report is not None:
+        print(f'The report: {args.report}')
     refused = any(messages.refused_counts(counts).values())
     if args.push_to_hub:
         print(f'Pushed to: {ba.push_to_hub(args.output, args.format, args.push_to_hub, args.private)}')

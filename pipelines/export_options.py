@@ -77,6 +77,7 @@ def add_writing(group: Group) -> None:
         '--output', metavar='PREFIX', help='of the files, on any Beam file system; of datasets, the folder'
     )
     group.add_argument('--format', choices=['parquet', 'jsonl', 'datasets'], default='parquet', help='(%(default)s)')
+    group.add_argument('--report', metavar='FILE.html', help='a page with pictures of how the annotation goes')
     group.add_argument('--push_to_hub', metavar='OWNER/NAME', help='push it to the Hugging Face Hub as well (HF_TOKEN)')
     group.add_argument('--private', action='store_true', help='a new dataset there is private')
     group.add_argument('--failed', metavar='PREFIX', help='write what is refused there, as JSON lines, and go on')

@@ -1,4 +1,4 @@
-"""`Agreement`: how far people agree with each other, and with what was suggested, question by question."""
+"""`Agreement`: how far people agree with each other, and with what was suggested, and at what pace they answer."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import apache_beam as beam
 from beam_argilla.answers.aggregate import Aggregate, given
 from beam_argilla.answers.alpha import alpha, coincidences
 from beam_argilla.answers.answered import AnsweredRecord
+from beam_argilla.answers.people import AnswersPerPerson
 from beam_argilla.errors import InputError
 
 # Kind of a question → the levels of measurement that its values have; the first is taken if nobody says another.
@@ -20,49 +21,32 @@ LEVELS: dict[str, tuple[str, ...]] = {
     'rating': ('ordinal', 'interval', 'nominal'),
     'ranking': ('ordinal', 'interval', 'nominal'),
     'label_selection': ('nominal',),
-    'multi_label_selection': ('masi', 'nominal'),
+    'multi_label_selection': ('nominal', 'masi'),
     'text': (),
     'span': (),
 }
 
 _EVERYBODY = Aggregate('all')
-_PARTS = re.compile(r'(\d+)')
-
-
-class SuggestionAgreement(NamedTuple):
-    """How people answered where an agent had suggested something.
-
-    Attributes:
-        agent: who suggested; None: nobody said who.
-        answers: how many answers there are to what it suggested (of a ranking: ranks of options).
-        share: of them, the share that is what was suggested: 0 to 1.
-        confusion: (suggested value, answered value) → answers. Values are ints of ratings and rankings, texts of
-            labels, sorted tuples of several labels. Empty for texts and spans.
-    """
-
-    agent: str | None
-    answers: int
-    share: float
-    confusion: Mapping[tuple[Any, Any], int]
+_NUMBERS = re.compile(r'(\d+)')
 
 
 class QuestionAgreement(NamedTuple):
-    """How far people agree in a question. Only submitted answers count.
+    """How far people agree on a question. Only submitted answers count.
 
     Attributes:
         question, kind: as in `AnsweredRecord.questions`.
-        level: of measurement: how far two values differ. ``nominal``: at all; ``ordinal``: by how many answers lie
+        level: of measurement, by which two values differ. ``nominal``: at all; ``ordinal``: by how many answers lie
             between them; ``interval``: by their difference; ``masi``: by the labels that two sets share. None of texts
             and spans.
-        units: what at least two people answered: records; of a ranking, options of records.
-        answers: of a person to a record.
-        people: how many answered.
-        alpha: Krippendorff's: 1 is perfect, 0 is chance. Where many may differ, 0.8 is called reliable, and below 0.667
-            no conclusion is drawn (Krippendorff, "Content Analysis", 2004, p. 241). None where it is not defined.
+        units: records (of a ranking, options of records) that at least two people answered.
+        answers: of a person to a record, those to what nobody else answered as well.
+        people: how many gave them.
+        alpha: Krippendorff's alpha: 1 is perfect agreement, 0 what chance gives. From 0.8 on, answers are called
+            reliable, and below 0.667 no conclusion is drawn (Krippendorff, "Content Analysis", 2004, p. 241). None
+            where it is not defined.
         why: why there is no alpha; None if there is one.
-        share: of all pairs of answers to the same unit, the share that is the same: 0 to 1. None without pairs. Chance
-            is not taken off it.
-        suggestions: one an agent, in the order of their names.
+        agreement: of the pairs of answers to one unit, the share that are the same: 0 to 1; None if there is no pair.
+            Chance is not taken off.
     """
 
     question: str
@@ -73,31 +57,66 @@ class QuestionAgreement(NamedTuple):
     people: int
     alpha: float | None
     why: str | None
-    share: float | None
-    suggestions: tuple[SuggestionAgreement, ...]
+    agreement: float | None
+
+    def shown(self) -> str:
+        """In a line for people."""
+        if self.agreement is None:
+            return f'Agreement on {self.question}: {self.why}'
+        alpha = f'not defined ({self.why})' if self.alpha is None else f'{rounded(self.alpha)} ({self.level})'
+        return (
+            f"Agreement on {self.question}: Krippendorff's alpha {alpha}, {self.agreement:.0%} of pairs the same, "
+            f'{self.units:,} answered by two or more'
+        )
+
+
+class SuggestionAgreement(NamedTuple):
+    """How far people's submitted answers are what an agent suggested.
+
+    Attributes:
+        question, kind: whose answers were suggested.
+        agent: who suggested them; empty if nobody is named.
+        answers: to what was suggested; of a ranking, ranks of options.
+        agreement: the share of them that is what was suggested: 0 to 1.
+        counts: (suggested value, answered value) → answers. Values are ints of ratings and rankings, texts of labels,
+            sorted tuples of several labels. Empty of texts and spans.
+    """
+
+    question: str
+    kind: str
+    agent: str
+    answers: int
+    agreement: float
+    counts: Mapping[tuple[Any, Any], int]
+
+    def shown(self) -> str:
+        """In a line for people."""
+        agent = self.agent or 'an agent without a name'
+        return f'Suggestions for {self.question}: {self.agreement:.0%} of {self.answers:,} answers are those of {agent}'
 
 
 class Agreement(beam.PTransform):
-    """Measures for each question how far people agree with each other, and with what was suggested.
+    """Measures for each question how far people agree with each other, and with what was suggested; and their pace.
 
     It is counted in each window by itself, and the counts are small: how often one value stands beside another. Of
-    several labels, each set of labels that somebody gave is a value.
+    several labels, each set of labels that somebody gave is a value; texts and spans are the same or not.
 
-    Input: PCollection of `AnsweredRecord`. Output: PCollection of `QuestionAgreement`, one a question, answered or not.
+    Input: PCollection of `AnsweredRecord`. Output: a dict of PCollections: ``questions`` (`QuestionAgreement`, one a
+    question, answered or not), ``suggestions`` (`SuggestionAgreement`, one a question and agent) and ``people``
+    (`PersonAnswers`, one a person).
 
     Args:
         levels: question → level of measurement, where it shall not be the usual one of its kind: ratings and rankings
-            are ``ordinal`` (or ``interval``, ``nominal``), labels ``nominal``, several labels ``masi`` (or
-            ``nominal``: sets are the same or not).
+            are ``ordinal`` (or ``interval``, ``nominal``), labels ``nominal``, several labels ``nominal`` (sets are the
+            same or not; or ``masi``).
 
     Raises:
         ValueError: there is no such level.
         InputError: (while running) there is no such question, or its values do not have the level.
 
     Example:
-        >>> records = p | ba.ReadFromArgilla('ultrafeedback', connection=connection)
-        >>> agreement = records | ba.Agreement({'generations-0-rating': 'interval'})
-        >>> agreement | beam.combiners.ToList() | beam.FlatMap(ba.agreement_lines) | beam.LogElements()
+        >>> agreement = p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.Agreement()
+        >>> agreement['questions'] | beam.Map(ba.QuestionAgreement.shown) | beam.LogElements()
     """
 
     def __init__(self, levels: Mapping[str, str] | None = None):
@@ -105,16 +124,20 @@ class Agreement(beam.PTransform):
         known = sorted({level for of_kind in LEVELS.values() for level in of_kind})
         for question, level in (levels or {}).items():
             if level not in known:
-                raise ValueError(f'levels={{{question!r}: {level!r}}}: use one of {", ".join(known)}')
+                raise ValueError(f'levels={{{question!r}: {level!r}}}: use one of {", ".join(map(repr, known))}')
         self.levels = dict(levels or {})
 
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return (
+    def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
+        counts = (
             records
             | 'Compare' >> beam.FlatMap(compare, self.levels).with_output_types(tuple[tuple[str, str], Any])
             | 'Count' >> beam.CombinePerKey(AgreementFn())
-            | 'Measure' >> beam.Map(_measured, self.levels).with_output_types(QuestionAgreement)
         )
+        return {
+            'questions': counts | 'Questions' >> beam.Map(of_question, self.levels),
+            'suggestions': counts | 'Suggestions' >> beam.FlatMap(of_suggestions),
+            'people': records | 'People' >> AnswersPerPerson(),
+        }
 
     def display_data(self) -> dict[str, str]:
         return {f'level of {question}': level for question, level in self.levels.items()}
@@ -147,7 +170,7 @@ class _Compared(NamedTuple):
     """A question of one record."""
 
     people: tuple[str, ...]
-    agent: str | None
+    agent: str
     units: list[_Unit]
 
 
@@ -164,7 +187,7 @@ def compare(record: AnsweredRecord, levels: Mapping[str, str]) -> Iterator[tuple
         hint = suggestions.get(question)
         level_of(question, kind, levels)  # told before all is read
         units = _units(kind, list(answers.values()), None if hint is None else hint.value)
-        yield (question, kind), _Compared(tuple(answers), hint and hint.agent, units)
+        yield (question, kind), _Compared(tuple(answers), (hint and hint.agent) or '', units)
 
 
 def _units(kind: str, answers: list[Any], suggested: Any) -> list[_Unit]:
@@ -207,7 +230,7 @@ class Counts:
     """
 
     pairs: Counter[tuple[int, Any, Any]] = field(default_factory=Counter)
-    confusion: Counter[tuple[str | None, Any, Any]] = field(default_factory=Counter)
+    confusion: Counter[tuple[str, Any, Any]] = field(default_factory=Counter)
     units: int = 0
     answers: int = 0
     people: set[str] = field(default_factory=set)
@@ -243,7 +266,8 @@ class AgreementFn(beam.CombineFn):
         return counts
 
 
-def _measured(counted: tuple[tuple[str, str], Counts], levels: Mapping[str, str]) -> QuestionAgreement:
+def of_question(counted: tuple[tuple[str, str], Counts], levels: Mapping[str, str]) -> QuestionAgreement:
+    """What the counts of a question come to."""
     (question, kind), counts = counted
     level = level_of(question, kind, levels)
     found = None if level is None else alpha(counts.pairs, level)
@@ -254,56 +278,32 @@ def _measured(counted: tuple[tuple[str, str], Counts], levels: Mapping[str, str]
     elif not pairs:
         why = 'nothing was answered by two people'
     elif level is None:
-        why = 'texts and spans have no measure of how far they differ'
+        why = 'texts and spans are the same or not'
     else:
-        why = 'all answers that can be compared are the same, so that nothing tells agreement from chance'
-    return QuestionAgreement(
-        question,
-        kind,
-        level,
-        counts.units,
-        counts.answers,
-        len(counts.people),
-        found,
-        why,
-        same / pairs if pairs else None,
-        tuple(_suggestions(counts.confusion, keep=level is not None)),
-    )
+        why = 'all answers are the same'
+    agreement = same / pairs if pairs else None
+    people = len(counts.people)
+    return QuestionAgreement(question, kind, level, counts.units, counts.answers, people, found, why, agreement)
 
 
-def _suggestions(confusion: Mapping[tuple[str | None, Any, Any], int], keep: bool) -> Iterator[SuggestionAgreement]:
-    for agent in sorted({agent for agent, _, _ in confusion}, key=lambda agent: agent or ''):
-        of_agent = {(a, b): count for (who, a, b), count in sorted(confusion.items(), key=str) if who == agent}
-        answers = sum(of_agent.values())
-        same = sum(count for (a, b), count in of_agent.items() if a == b)
-        yield SuggestionAgreement(agent, answers, same / answers, of_agent if keep else {})
+def of_suggestions(counted: tuple[tuple[str, str], Counts]) -> Iterator[SuggestionAgreement]:
+    """What the counts of a question say of each agent that suggested answers to it."""
+    (question, kind), counts = counted
+    by_agent: dict[str, Counter[tuple[Any, Any]]] = {}
+    for (agent, suggested, value), count in counts.confusion.items():
+        by_agent.setdefault(agent, Counter())[suggested, value] += count
+    for agent, confusion in by_agent.items():
+        same = sum(count for (suggested, value), count in confusion.items() if suggested == value)
+        answers = confusion.total()
+        kept = dict(sorted(confusion.items())) if LEVELS.get(kind) else {}
+        yield SuggestionAgreement(question, kind, agent, answers, same / answers, kept)
 
 
-def in_order(questions: Iterable[QuestionAgreement]) -> list[QuestionAgreement]:
-    """By name, in which numbers count as such: ``generations-10-rating`` comes after ``generations-9-rating``."""
-
-    def name(q: QuestionAgreement) -> list[str]:
-        return [part.zfill(20) if part.isdecimal() else part for part in _PARTS.split(q.question)]
-
-    return sorted(questions, key=name)
+def rounded(value: float, digits: int = 2) -> str:
+    """With that many digits behind the point, and no minus before nothing."""
+    return f'{round(value, digits) + 0.0:.{digits}f}'
 
 
-def agreement_lines(questions: Iterable[QuestionAgreement]) -> list[str]:
-    """What was measured in words: a line a question, and one for each agent that suggested answers to it.
-
-    Example:
-        >>> agreement_lines([measured])
-        ['quality: alpha 0.71 (nominal); 85% of pairs the same; 1,204 answers, 3 people, 400 answered by two or more',
-         'quality: 72% of 1,204 answers are what gpt-4 suggested']
-    """
-    lines = []
-    for q in in_order(questions):
-        measured = f'no alpha ({q.why})' if q.alpha is None else f'alpha {round(q.alpha, 2) + 0.0:.2f} ({q.level})'
-        share = '' if q.share is None else f'; {q.share:.0%} of pairs the same'
-        both = f'; {q.answers:,} answers, {q.people:,} people, {q.units:,} answered by two or more'
-        lines.append(f'{q.question}: {measured}{share}{both}')
-        lines += [
-            f'{q.question}: {s.share:.0%} of {s.answers:,} answers are what {s.agent or "an unnamed agent"} suggested'
-            for s in q.suggestions
-        ]
-    return lines
+def by_name(name: str) -> list[str]:
+    """A key to sort by, in which numbers count as such: ``generations-10`` comes after ``generations-9``."""
+    return [part.zfill(20) if part.isdecimal() else part for part in _NUMBERS.split(name)]

@@ -1,4 +1,4 @@
-"""`AnswersPerPerson`: how much each person answered, when, and at what pace."""
+"""How much each person answered, when, and at what pace."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ import apache_beam as beam
 
 from beam_argilla.answers.answered import AnsweredRecord
 
-PAUSE = 1800  # seconds
+PAUSE = 1800  # seconds; half an hour at most in which somebody may think about one record
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class PersonAnswers(NamedTuple):
-    """What one person did. Times are those at which a response last changed, by the server's clock, in UTC.
+    """What one person has done. Times are those at which a response last changed, by the server's clock, in UTC.
 
     Attributes:
         user: as of `Response`.
-        statuses: ``submitted``, ``draft``, ``discarded`` → responses.
+        submitted, draft, discarded: how many responses.
         first, last: when the first and the last response came to be what it is.
-        pace: seconds from one submitted response to the next, as a median; None if none followed another without a
-            pause. Many that are submitted at once are 0 seconds apart.
-        submitted: start of an hour → responses that were submitted in it; of hours with some.
+        pace: seconds from one submitted response to the next, as a median; None if there is no such pair. What lies
+            more than half an hour apart is a pause, and left out. Responses that are submitted all at once are 0
+            seconds apart.
+        hours: start of an hour → responses that were submitted in it; of hours with some.
     """
 
     user: str
-    statuses: Mapping[str, int]
+    submitted: int
+    draft: int
+    discarded: int
     first: datetime
     last: datetime
     pace: float | None
-    submitted: Mapping[datetime, int]
+    hours: Mapping[datetime, int]
+
+    def shown(self) -> str:
+        """In a line for people."""
+        pace = '' if self.pace is None else f', one every {self.pace:,.0f} s'
+        return f'{self.user}: {self.submitted:,} submitted, {self.draft:,} draft, {self.discarded:,} discarded{pace}'
 
 
 class AnswersPerPerson(beam.PTransform):
@@ -46,35 +54,17 @@ class AnswersPerPerson(beam.PTransform):
     to a second, whatever the number of answers.
 
     Input: PCollection of `AnsweredRecord`, in any window. Output: PCollection of `PersonAnswers`, one a person.
-
-    Args:
-        pause: seconds; what lies further apart is a pause, and no part of the pace.
-
-    Raises:
-        ValueError: the pause is not positive.
-
-    Example:
-        >>> p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.AnswersPerPerson()
     """
-
-    def __init__(self, pause: int = PAUSE):
-        super().__init__()
-        if pause <= 0:
-            raise ValueError(f'pause={pause}: it must be more than 0 seconds')
-        self.pause = pause
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         return (
             records
             | 'Times' >> beam.FlatMap(_times).with_output_types(tuple[tuple[str, int], tuple[str, float]])
             | 'By hour' >> beam.GroupByKey()
-            | 'Of an hour' >> beam.Map(of_an_hour, self.pause).with_output_types(tuple[str, Any])
-            | 'Of a person' >> beam.CombinePerKey(HoursFn(self.pause))
-            | 'Say who' >> beam.MapTuple(_of_a_person).with_output_types(PersonAnswers)
+            | 'Of an hour' >> beam.MapTuple(of_an_hour).with_output_types(tuple[str, Any])
+            | 'Of a person' >> beam.CombinePerKey(HoursFn())
+            | 'Say who' >> beam.MapTuple(of_a_person).with_output_types(PersonAnswers)
         )
-
-    def display_data(self) -> dict[str, int]:
-        return {'pause': self.pause}
 
 
 def _times(record: AnsweredRecord) -> Iterator[tuple[tuple[str, int], tuple[str, float]]]:
@@ -97,7 +87,7 @@ class Hours:
     """What adds up of a person.
 
     Attributes:
-        statuses: as of `PersonAnswers`.
+        statuses: ``submitted``, ``draft``, ``discarded`` → responses.
         first, last: seconds since 1970.
         submitted: hour since 1970 → what was submitted in it.
         gaps: whole seconds between two that were submitted in the same hour → how often; no pauses.
@@ -110,26 +100,24 @@ class Hours:
     gaps: Counter[int] = field(default_factory=Counter)
 
 
-def of_an_hour(grouped: tuple[tuple[str, int], Iterable[tuple[str, float]]], pause: int) -> tuple[str, Hours]:
-    (user, hour), times = grouped
+def of_an_hour(key: tuple[str, int], times: Iterable[tuple[str, float]]) -> tuple[str, Hours]:
+    """A person, and what their responses of an hour add."""
+    user, hour = key
     found = sorted(times, key=lambda time: time[1])
     submitted = [at for status, at in found if status == 'submitted']
     hours = Hours(Counter(status for status, _ in found), found[0][1], found[-1][1])
     if submitted:
         hours.submitted[hour] = Submitted(len(submitted), submitted[0], submitted[-1])
-    hours.gaps = _gaps(itertools.pairwise(submitted), pause)
+    hours.gaps = _gaps(itertools.pairwise(submitted))
     return user, hours
 
 
-def _gaps(pairs: Iterable[tuple[float, float]], pause: int) -> Counter[int]:
-    return Counter(round(after - before) for before, after in pairs if after - before <= pause)
+def _gaps(pairs: Iterable[tuple[float, float]]) -> Counter[int]:
+    return Counter(round(after - before) for before, after in pairs if after - before <= PAUSE)
 
 
 class HoursFn(beam.CombineFn):
-    """The hours of a person, each of them once → `PersonAnswers` without the name."""
-
-    def __init__(self, pause: int = PAUSE):
-        self._pause = pause
+    """`Hours` of a person, each hour once → their sum."""
 
     def create_accumulator(self) -> Hours:
         return Hours()
@@ -148,18 +136,8 @@ class HoursFn(beam.CombineFn):
             self.add_input(merged, hours)
         return merged
 
-    def extract_output(self, hours: Hours) -> PersonAnswers:
-        ordered = sorted(hours.submitted.items())
-        between = zip((h.last for _, h in ordered), (h.first for _, h in ordered[1:]), strict=False)
-        gaps = hours.gaps + _gaps(between, self._pause)
-        return PersonAnswers(
-            '',
-            dict(hours.statuses),
-            _EPOCH + timedelta(seconds=hours.first),
-            _EPOCH + timedelta(seconds=hours.last),
-            _median(gaps),
-            {_EPOCH + timedelta(hours=hour): h.responses for hour, h in ordered},
-        )
+    def extract_output(self, hours: Hours) -> Hours:
+        return hours
 
 
 def _median(counts: Counter[int]) -> float | None:
@@ -178,5 +156,19 @@ def _median(counts: Counter[int]) -> float | None:
     return sum(middle) / 2
 
 
-def _of_a_person(user: str, answers: PersonAnswers) -> PersonAnswers:
-    return answers._replace(user=user)
+def of_a_person(user: str, hours: Hours) -> PersonAnswers:
+    """What the hours of a person come to."""
+    ordered = sorted(hours.submitted.items())
+    between = itertools.pairwise(at for _, h in ordered for at in (h.first, h.last))
+    # Of each hour its first and last, so every second pair lies between two hours.
+    gaps = hours.gaps + _gaps(itertools.islice(between, 1, None, 2))
+    return PersonAnswers(
+        user,
+        hours.statuses['submitted'],
+        hours.statuses['draft'],
+        hours.statuses['discarded'],
+        _EPOCH + timedelta(seconds=hours.first),
+        _EPOCH + timedelta(seconds=hours.last),
+        _median(gaps),
+        {_EPOCH + timedelta(hours=hour): h.responses for hour, h in ordered},
+    )

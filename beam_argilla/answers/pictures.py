@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
+from beam_argilla.answers.agreement import rounded
 from beam_argilla.answers.models import Strength
+from beam_argilla.answers.people import PersonAnswers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +48,6 @@ def label(name: Any, length: int = 28) -> str:
     if len(text) > length:  # from the middle: names of models begin alike, and end with what tells them apart
         text = f'{text[: length // 2 - 1]}…{text[-(length - length // 2) :]}'
     return f' {text}' if text.startswith('_') else text  # Matplotlib leaves those out of legends
-
-
-def rounded(value: float, digits: int = 2) -> str:
-    """With that many digits behind the point, and no minus before nothing."""
-    return f'{round(value, digits) + 0.0:.{digits}f}'
 
 
 def shown_values(counts: Mapping[tuple[Any, Any], int]) -> int:
@@ -134,21 +131,16 @@ def progress(hours: Mapping[str, Mapping[datetime, int]]) -> str:
     return out.getvalue()
 
 
-def people(statuses: Mapping[str, Mapping[str, int]]) -> str:
-    """Responses of each person by status.
-
-    Args:
-        statuses: person → ``submitted``, ``draft``, ``discarded`` → responses; in the order to show.
-    """
-    with _figure(_height(len(statuses)) + 0.3) as (figure, out):
+def people(found: Sequence[PersonAnswers]) -> str:
+    """Responses of each person by status, in the order to show."""
+    with _figure(_height(len(found)) + 0.3) as (figure, out):
         axes = figure.subplots()
-        names = [label(user) for user in statuses]
-        left = [0] * len(names)
+        left = [0] * len(found)
         for status, colour in _STATUSES.items():
-            widths = [counts.get(status, 0) for counts in statuses.values()]
-            axes.barh(range(len(names)), widths, left=left, color=colour, label=status, height=0.7)
+            widths = [getattr(person, status) for person in found]
+            axes.barh(range(len(found)), widths, left=left, color=colour, label=status, height=0.7)
             left = [a + b for a, b in zip(left, widths, strict=True)]
-        _rows(axes, names)
+        _rows(axes, [label(person.user) for person in found])
         _whole_numbers(axes.xaxis)
         axes.set_xlabel('responses')
         figure.legend(loc='outside upper right', ncols=3, frameon=False)

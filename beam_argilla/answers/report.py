@@ -1,4 +1,4 @@
-"""`AnswerReport`: one page with pictures of what people answered."""
+"""`WriteReport`: answered records → one page with pictures of what people answered."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.answers import pictures
-from beam_argilla.answers.agreement import Agreement, QuestionAgreement, in_order
+from beam_argilla.answers.agreement import Agreement, QuestionAgreement, SuggestionAgreement, by_name, rounded
 from beam_argilla.answers.answered import AnsweredRecord
 from beam_argilla.answers.models import Models, ModelsFn, Strength, strengths
-from beam_argilla.answers.people import AnswersPerPerson, PersonAnswers
+from beam_argilla.answers.people import PersonAnswers
 from beam_argilla.errors import JobError
 from beam_argilla.files import is_local
 
@@ -39,26 +39,27 @@ class Numbers(NamedTuple):
     """
 
     questions: Sequence[QuestionAgreement]
+    suggestions: Sequence[SuggestionAgreement]
     people: Sequence[PersonAnswers]
     models: Models
     states: Mapping[tuple[str, bool], int]
 
 
-class AnswerReport(beam.PTransform):
+class WriteReport(beam.PTransform):
     """Writes one page (HTML) with pictures of what people answered, and the numbers beside them.
 
     Progress and pace, responses of each person, agreement in each question, people against suggestions, models by
     strength (Bradley and Terry, with intervals), and what people gave to each model. What there is nothing to draw of
     says why. The page loads nothing: it can be sent by mail.
 
-    Everything is counted by the pipeline (`Agreement`, `AnswersPerPerson`), so that the page is made of small numbers,
+    Everything is counted by the pipeline (`Agreement`), so that the page is made of small numbers,
     whatever the size of the dataset. A worker draws it.
 
     Input: PCollection of `AnsweredRecord`, bounded; all windows go into one page. Output: PCollection of one str, the
-    file.
+    path.
 
     Args:
-        file: where the page goes, on any Beam file system; what is there is replaced.
+        path: of the page, on any Beam file system; what is there is replaced.
         title: what stands above it, such as the dataset's name.
         levels: see `Agreement`.
 
@@ -69,43 +70,43 @@ class AnswerReport(beam.PTransform):
 
     Example:
         >>> records = p | ba.ReadFromArgilla('ultrafeedback', connection=connection)
-        >>> records | ba.AnswerReport('gs://bucket/answers.html', title='ultrafeedback')
+        >>> records | ba.WriteReport('gs://bucket/answers.html', title='ultrafeedback')
     """
 
-    def __init__(self, file: str, title: str = 'What people answered', levels: Mapping[str, str] | None = None):
+    def __init__(self, path: str, title: str = 'What people answered', levels: Mapping[str, str] | None = None):
         super().__init__()
         if missing := [name for name in _EXTRA if importlib.util.find_spec(name) is None]:
             raise JobError(
                 f'A report needs {", ".join(missing)}, which is not installed: '
                 "pip install 'beam-argilla[report]' brings it."
             )
-        is_local(file)
-        self.file = file
+        is_local(path)
+        self.path = path
         self.title = title
         self.agreement = Agreement(levels)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         records = records | 'All windows' >> beam.WindowInto(GlobalWindows())
-        questions = records | 'Agreement' >> self.agreement
-        people = records | 'People' >> AnswersPerPerson()
+        agreement = records | 'Agreement' >> self.agreement
         models = records | 'Models' >> beam.CombineGlobally(ModelsFn())
         states = records | 'State' >> beam.Map(_state) | 'States' >> beam.combiners.Count.PerElement()
         return (
             records.pipeline
-            | 'File' >> beam.Create([self.file])
+            | 'Path' >> beam.Create([self.path])
             | 'Write'
             >> beam.Map(
                 _write,
                 self.title,
-                beam.pvalue.AsList(questions),
-                beam.pvalue.AsList(people),
+                beam.pvalue.AsList(agreement['questions']),
+                beam.pvalue.AsList(agreement['suggestions']),
+                beam.pvalue.AsList(agreement['people']),
                 beam.pvalue.AsSingleton(models),
                 beam.pvalue.AsDict(states),
             ).with_output_types(str)
         )
 
     def display_data(self) -> dict[str, str]:
-        return {'file': self.file}
+        return {'path': self.path}
 
 
 def _state(record: AnsweredRecord) -> tuple[str, bool]:
@@ -113,17 +114,18 @@ def _state(record: AnsweredRecord) -> tuple[str, bool]:
 
 
 def _write(
-    file: str,
+    path: str,
     title: str,
     questions: list[QuestionAgreement],
+    suggestions: list[SuggestionAgreement],
     people: list[PersonAnswers],
     models: Models,
     states: dict[tuple[str, bool], int],
 ) -> str:
-    html = page(title, datetime.now(timezone.utc), Numbers(questions, people, models, states))
-    with FileSystems.create(file, 'text/html', CompressionTypes.UNCOMPRESSED) as out:
-        out.write(html.encode('utf-8', 'backslashreplace'))
-    return file
+    html = page(title, datetime.now(timezone.utc), Numbers(questions, suggestions, people, models, states))
+    with FileSystems.create(path, 'text/html', CompressionTypes.UNCOMPRESSED) as file:
+        file.write(html.encode('utf-8', 'backslashreplace'))
+    return path
 
 
 class Section(NamedTuple):
@@ -157,7 +159,7 @@ def page(title: str, when: datetime, numbers: Numbers) -> str:
         _progress(numbers.people),
         _people(numbers.people),
         _agreement(numbers.questions),
-        _suggestions(numbers.questions),
+        _suggestions(numbers.suggestions),
         _strengths(found),
         *_given(numbers.models, [s.model for s in found]),
     ]
@@ -170,9 +172,6 @@ def _data_uri(svg: str) -> str:
 
 
 def _facts(numbers: Numbers) -> list[tuple[str, str]]:
-    statuses: Counter[str] = Counter()
-    for person in numbers.people:
-        statuses.update(person.statuses)
     records = sum(numbers.states.values())
     completed = sum(n for (status, _), n in numbers.states.items() if status == 'completed')
     answered = sum(n for (_, some), n in numbers.states.items() if some)
@@ -180,15 +179,15 @@ def _facts(numbers: Numbers) -> list[tuple[str, str]]:
         ('records', f'{records:,}'),
         ('completed', f'{completed:,}'),
         ('with an answer', f'{answered:,}'),
-        ('submitted', f'{statuses["submitted"]:,}'),
-        ('discarded', f'{statuses["discarded"]:,}'),
+        ('submitted', f'{sum(person.submitted for person in numbers.people):,}'),
+        ('discarded', f'{sum(person.discarded for person in numbers.people):,}'),
         ('people', f'{len(numbers.people):,}'),
     ]
 
 
 def _progress(people: Sequence[PersonAnswers]) -> Section:
     title, text = 'Progress', 'What people have submitted, over time.'
-    hours = {person.user: person.submitted for person in people if person.submitted}
+    hours = {person.user: person.hours for person in people if person.hours}
     if not hours:
         return Section(title, text, why='Nothing has been submitted so far.')
     times = [hour for of_person in hours.values() for hour in of_person]
@@ -214,13 +213,13 @@ def _people(people: Sequence[PersonAnswers]) -> Section:
         'Responses of each person. The pace is the median time from one submitted response to the next; pauses of more '
         'than half an hour are left out of it.'
     )
-    ordered = sorted(people, key=lambda person: (-person.statuses.get('submitted', 0), person.user))
+    ordered = sorted(people, key=lambda person: (-person.submitted, person.user))
     if not ordered:
         return Section(title, text, why='Nobody has answered so far.')
     rows = [
         [
             person.user,
-            *(f'{person.statuses.get(status, 0):,}' for status in ('submitted', 'draft', 'discarded')),
+            *(f'{count:,}' for count in (person.submitted, person.draft, person.discarded)),
             _time(person.first),
             _time(person.last),
             '–' if person.pace is None else f'{person.pace:,.0f} s',
@@ -230,7 +229,7 @@ def _people(people: Sequence[PersonAnswers]) -> Section:
     return Section(
         title,
         text,
-        [pictures.people({person.user: person.statuses for person in ordered[:_MOST_ROWS]})],
+        [pictures.people(ordered[:_MOST_ROWS])],
         _cut(len(ordered), 'people'),
         ['person', 'submitted', 'draft', 'discarded', 'first', 'last', 'pace'],
         rows,
@@ -244,14 +243,14 @@ def _agreement(questions: Sequence[QuestionAgreement]) -> Section:
         'on (green), answers are called reliable; from 0.667 on (orange), they allow tentative conclusions. The same: '
         'of all pairs of answers to one thing, the share that is equal.'
     )
-    ordered = in_order(questions)
+    ordered = sorted(questions, key=lambda q: by_name(q.question))
     found = {q.question: q.alpha for q in ordered if q.alpha is not None}
     rows = [
         [
             q.question,
-            '–' if q.alpha is None else pictures.rounded(q.alpha, 3),
+            '–' if q.alpha is None else rounded(q.alpha, 3),
             q.level or '–',
-            _share(q.share),
+            _share(q.agreement),
             f'{q.units:,}',
             f'{q.answers:,}',
             f'{q.people:,}',
@@ -267,7 +266,7 @@ def _agreement(questions: Sequence[QuestionAgreement]) -> Section:
     return Section(title, text, shown, _cut(len(found), 'questions'), columns, rows, frozenset({0, 2, 7}))
 
 
-def _suggestions(questions: Sequence[QuestionAgreement]) -> Section:
+def _suggestions(suggestions: Sequence[SuggestionAgreement]) -> Section:
     title = 'People against suggestions'
     text = (
         'What people answered where something was suggested: rows are suggestions, columns answers, and dark is a '
@@ -275,12 +274,11 @@ def _suggestions(questions: Sequence[QuestionAgreement]) -> Section:
     )
     confusions: dict[tuple[str, str], Counter[tuple[Any, Any]]] = {}
     same: dict[tuple[str, str], tuple[float, int]] = {}
-    for q in in_order(questions):
-        for s in q.suggestions:
-            key = _PLACE.sub('generations-*', q.question), s.agent or '–'
-            confusions.setdefault(key, Counter()).update(s.confusion)
-            equal, answers = same.get(key, (0.0, 0))
-            same[key] = equal + s.share * s.answers, answers + s.answers
+    for s in sorted(suggestions, key=lambda s: (by_name(s.question), s.agent)):
+        key = _PLACE.sub('generations-*', s.question), s.agent or '–'
+        confusions.setdefault(key, Counter()).update(s.counts)
+        equal, answers = same.get(key, (0.0, 0))
+        same[key] = equal + s.agreement * s.answers, answers + s.answers
     if not same:
         return Section(title, text, why='Nothing was suggested that people have answered.')
     panels = [

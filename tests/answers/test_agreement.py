@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import beam_argilla as ba
-from beam_argilla.answers.agreement import AgreementFn, compare
+from beam_argilla.answers.agreement import AgreementFn, compare, of_question
 from beam_argilla.answers.alpha import alpha, coincidences
 from beam_argilla.errors import InputError
 from tests.answers.samples import answered
@@ -78,52 +78,63 @@ RECORDS = [
 def test_each_kind_is_measured_by_what_its_values_are():
     # A row a person, a column a record.
     answers = [[5, 1], [5, 1], [float('nan'), 5]]
-    topic = krippendorff.alpha(answers, level_of_measurement='nominal')
-    stars = krippendorff.alpha(answers, level_of_measurement='ordinal')
+    nominal, ordinal = (krippendorff.alpha(answers, level_of_measurement=level) for level in ('nominal', 'ordinal'))
 
-    def check(found: list[ba.QuestionAgreement]) -> None:
+    def people(found: list[ba.QuestionAgreement]) -> None:
         by = {result.question: result for result in found}
         assert {name: result.kind for name, result in by.items()} == QUESTIONS
         levels = ['ordinal', 'ordinal', 'nominal', 'masi', None, None, None]
         assert [by[name].level for name in QUESTIONS] == levels
+        unasked = by.pop('unasked')
+        assert unasked[3:] == (0, 0, 0, None, 'nothing was answered by two people', None)
         for result in by.values():
-            if result.question == 'unasked':
-                assert (result.units, result.answers, result.people, result.share) == (0, 0, 0, None)
-                continue
             options = 2 if result.kind == 'ranking' else 1
             assert (result.units, result.answers, result.people) == (2 * options, 6, 3)
-            assert result.share == pytest.approx(2 / 4)  # of one pair and of three
-            [hint] = result.suggestions
-            assert (hint.agent, hint.answers) == ('judge', 5 * options)
-            assert hint.share == pytest.approx(2 / 5 if result.question == 'stars' else 4 / 5)
-        assert (by['topic'].alpha, by['stars'].alpha) == (pytest.approx(topic), pytest.approx(stars))
-        assert by['stars'].suggestions[0].confusion == {(4, 5): 2, (1, 1): 2, (1, 5): 1}
-        assert by['flags'].suggestions[0].confusion[('u',), ('u', 'v')] == 1
-        assert by['order'].suggestions[0].confusion[1, 2] == 1
-        assert (by['why'].alpha, by['why'].suggestions[0].confusion) == (None, {})
-        assert 'texts' in (by['why'].why or '') and 'two people' in (by['unasked'].why or '')
-        lines = ba.agreement_lines(found)
-        assert [line.split(':')[0] for line in lines[:2]] == ['flags', 'flags']
-        assert lines[1].endswith('80% of 5 answers are what judge suggested')
+            assert result.agreement == pytest.approx(2 / 4)  # of one pair and of three
+        assert (by['topic'].alpha, by['stars'].alpha) == (pytest.approx(nominal), pytest.approx(ordinal))
+        assert (by['why'].alpha, by['why'].why) == (None, 'texts and spans are the same or not')
+
+    def agents(found: list[ba.SuggestionAgreement]) -> None:
+        by = {result.question: result for result in found}
+        assert by.keys() == QUESTIONS.keys() - {'unasked'}
+        for result in by.values():
+            assert (result.agent, result.answers) == ('judge', 10 if result.kind == 'ranking' else 5)
+            assert result.agreement == pytest.approx(2 / 5 if result.question == 'stars' else 4 / 5)
+        assert by['stars'].counts == {(4, 5): 2, (1, 1): 2, (1, 5): 1}
+        assert by['flags'].counts[('u',), ('u', 'v')] == 1  # in whichever order
+        assert by['order'].counts[1, 2] == 1
+        assert by['why'].counts == {}  # of which no text is kept
+        assert by['topic'].shown() == 'Suggestions for topic: 80% of 5 answers are those of judge'
 
     with pipeline() as p:
-        assert_that(p | beam.Create(RECORDS) | ba.Agreement(), check)
+        agreement = p | beam.Create(RECORDS) | ba.Agreement({'flags': 'masi'})
+        assert_that(agreement['questions'], people, 'people')
+        assert_that(agreement['suggestions'], agents, 'agents')
+
+
+def test_a_line_for_people():
+    alike = ba.QuestionAgreement('r', 'rating', 'ordinal', 1200, 2400, 3, -0.001, None, 0.75)
+    assert alike.shown() == (
+        "Agreement on r: Krippendorff's alpha 0.00 (ordinal), 75% of pairs the same, 1,200 answered by two or more"
+    )
+    same = alike._replace(alpha=None, why='all answers are the same', agreement=1.0)
+    assert 'alpha not defined (all answers are the same), 100%' in same.shown()
+    assert same._replace(agreement=None, why='nobody').shown() == 'Agreement on r: nobody'
 
 
 @pytest.mark.parametrize('values', [(3, 3), (3,)])
 def test_where_alpha_is_not_defined_it_is_said_why(values):
     people = {f'p{i}': {'stars': value} for i, value in enumerate(values)}
 
-    def check(found: list[ba.QuestionAgreement]) -> None:
-        assert (found[0].alpha, found[0].share) == (None, 1 if len(values) > 1 else None)
-        assert ('all answers' in found[0].why) == (len(values) > 1)
-
-    with pipeline() as p:
-        assert_that(p | beam.Create([answered({}, people, {'stars': 'rating'})]) | ba.Agreement(), check)
+    counts = AgreementFn().create_accumulator()
+    for key, compared in compare(answered({}, people, {'stars': 'rating'}), {}):
+        found = of_question((key, AgreementFn().add_input(counts, compared)), {})
+    assert (found.alpha, found.agreement) == (None, 1 if len(values) > 1 else None)
+    assert found.why == ('all answers are the same' if len(values) > 1 else 'nothing was answered by two people')
 
 
 def test_a_level_that_the_values_do_not_have_is_told():
-    with pytest.raises(ValueError, match=r"'stars': 'ratio'.*use one of interval, masi, nominal, ordinal"):
+    with pytest.raises(ValueError, match=r"'stars': 'ratio'.*use one of 'interval', 'masi', 'nominal', 'ordinal'"):
         ba.Agreement({'stars': 'ratio'})
     for levels, message in [
         ({'topic': 'interval', 'stars': 'interval'}, "'topic': 'interval'.*label_selection.*nominal"),

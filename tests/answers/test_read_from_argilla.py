@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 import argilla as rg
+import msgspec
 import pytest
 from apache_beam.transforms.window import FixedWindows
 from apache_beam.utils.secret import RawSecret
@@ -17,6 +19,7 @@ from apache_beam.utils.secret import RawSecret
 import beam_argilla as ba
 from beam_argilla.answers import read_from_argilla, slices, source, watch
 from beam_argilla.errors import DatasetNotFoundError, JobError, PermissionDeniedError
+from beam_argilla.server.listing import ListedRecord
 from tests.answers.people import Person, crew, dataset_id, record_ids
 from tests.faults import FAULTS, FaultProxy, seeded
 from tests.samples import pipeline, unique
@@ -191,6 +194,21 @@ def test_less_than_the_server_counts_is_an_error(connection, api, crew, monkeypa
         read(connection, name)
     with pytest.raises(JobError, match='gave 0 records, but counts 20'):
         read(connection, name, unanswered=True, response_status=['draft'])
+
+
+def test_an_answer_to_a_question_that_was_removed_is_refused_and_the_others_are_kept():
+    values = {name: {'value': value} for name, value in (('good', 3), ('gone', 'x'))}
+    times = {'inserted_at': '2026-01-01T00:00:00', 'updated_at': '2026-01-01T00:00:01.5'}
+    response = {'status': 'submitted', 'user_id': 'u', 'values': values, **times}
+    record = {'id': 'r', 'status': 'completed', 'fields': {}, 'external_id': 'e', 'responses': [response], **times}
+    of = source.Source('d', {'good': 'rating'}, {}, {'u': 'ada'}, 1, {}, True, False)
+    made, (refused,) = source.answered(msgspec.convert(record, ListedRecord), of, source.Selection())
+    assert made is not None
+    assert [(r.user, r.values) for r in made.responses] == [('ada', {'good': 3})]
+    assert made.responses[0].updated_at == datetime(2026, 1, 1, 0, 0, 1, 500_000, timezone.utc)
+    assert (refused.external_id, refused.stage, refused.error) == ('e', 'read', 'RemovedQuestion')
+    assert refused.message == "An answer to 'gone', which the dataset does not ask any more."
+    assert json.loads(refused.data) == {'response': {'user': 'ada', 'values': {'gone': 'x'}}}
 
 
 def test_a_dataset_that_is_empty_or_gone(connection):

@@ -51,7 +51,7 @@ def test_a_page_shows_what_people_answered(tmp_path):
         for i in range(6)
     ]
     with pipeline() as p:
-        _ = p | beam.Create(records) | ba.AnswerReport(str(file), title=f'Of {EVIL}')
+        _ = p | beam.Create(records) | ba.WriteReport(str(file), title=f'Of {EVIL}')
     html = file.read_text(encoding='utf-8')
     assert '<script' not in html and 'http' not in re.sub('base64,[^"]+', '', html)
     assert html.count('&lt;script&gt;') >= 4  # title, person, model
@@ -86,7 +86,7 @@ def test_a_page_shows_what_people_answered(tmp_path):
                     metadata={'model_name': 'llama'},
                 )
             ],
-            [PersonAnswers('ada', {'submitted': 1}, NOON, NOON, None, {NOON: 1})],
+            [PersonAnswers('ada', 1, 0, 0, NOON, NOON, None, {NOON: 1})],
             3,  # progress, people, labels
             ['No record has ratings or a ranking', 'Nothing was suggested', 'Labels of each model'],
         ),
@@ -97,7 +97,7 @@ def test_where_there_is_nothing_to_draw_it_says_why(records, people, pictured, s
     models = Models()
     for record in records:
         fn.add_input(models, record)
-    html = page('t', NOON, Numbers([], people, models, {}))
+    html = page('t', NOON, Numbers([], [], people, models, {}))
     assert len(pictures(html)) == pictured
     assert [words for words in said if words not in html] == []
     assert 'Made on 2026-11-26 at 12:00 UTC' in html
@@ -106,6 +106,6 @@ def test_where_there_is_nothing_to_draw_it_says_why(records, people, pictured, s
 def test_what_the_report_needs_is_told_while_the_pipeline_is_built(monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'matplotlib' else object())
     with pytest.raises(JobError, match=r"matplotlib.*pip install 'beam-argilla\[report\]'"):
-        ba.AnswerReport('answers.html')
+        ba.WriteReport('answers.html')
     with pytest.raises(ba.BeamArgillaError):
-        ba.AnswerReport('nowhere://answers.html')
+        ba.WriteReport('nowhere://answers.html')
