@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -145,3 +146,20 @@ def test_a_file_that_fails_for_good_is_refused_or_ends_the_job_with_a_line(hub, 
     hub.schedule = lambda number, path: 500 if path.endswith('b.parquet') and 'resolve' in path else None
     assert parquet_to_argilla.main(['--input', f'{REPO}/*.parquet', *options]) == 2
     assert 'b.parquet cannot be read' in capsys.readouterr().err
+
+
+def test_a_folder_that_datasets_saved_is_read_there_too(hub, tmp_path):
+    saved = {split: datasets.Dataset.from_list(ELEMENTS[i::2]) for i, split in enumerate(('train', 'test'))}
+    datasets.DatasetDict(saved).save_to_disk(tmp_path / 'saved')
+    files = {str(p.relative_to(tmp_path)): p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+    hub.push('o/n', files)
+    assert read(f'{REPO}/saved', split='test') == sorted(row['generation'] for row in ELEMENTS[1::2])
+
+
+def test_the_token_is_in_no_message(hub, monkeypatch):
+    monkeypatch.setenv('HF_TOKEN', 'hf_wrong_secret')
+    hub.push('o/gated', {'a.parquet': parquet(ELEMENTS)})
+    hub.gated = {'o/gated'}
+    with pytest.raises(InputError, match='is gated') as told:
+        ba.ReadGenerations('hf://datasets/o/gated')
+    assert 'secret' not in str(told.value)
