@@ -11,6 +11,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from beam_argilla.errors import InputError
+from beam_argilla.hub_files import HubFileSystem  # Beam knows the file systems that are imported
 
 # Scheme → the extra of Apache Beam that brings its file system.
 _EXTRAS = {'gs': 'gcp', 's3': 'aws', 'azfs': 'azure', 'hdfs': 'hadoop'}
@@ -29,6 +30,16 @@ def is_local(path: str) -> bool:
         extra = _EXTRAS.get(scheme)
         hint = f": pip install 'apache-beam[{extra}]' brings it" if extra else ''
         raise InputError(f'{path}: no file system for {scheme}:// is installed{hint}.') from e
+
+
+def pinned(pattern: str) -> str:
+    """The path or pattern of what is there now: of the Hub, of the commit that its revision is; of others, itself.
+
+    Raises:
+        InputError: it is of something that is not there.
+    """
+    system = None if is_local(pattern) else FileSystems.get_filesystem(pattern)
+    return system.pinned(pattern) if isinstance(system, HubFileSystem) else pattern
 
 
 def identity(path: str) -> str:

@@ -17,6 +17,7 @@ from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, Literal, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
+from beam_argilla.files import pinned
 from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
 from beam_argilla.input.join_prompts import JoinPrompts
@@ -118,6 +119,7 @@ class ReadGenerations(Fallible):
         self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
+            self.patterns = [pinned(pattern) for pattern in self.patterns]  # what is looked at is what is read
             files = matching_files(self.patterns, *self._choice)
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
