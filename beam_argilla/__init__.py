@@ -6,6 +6,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from beam_argilla.answers.aggregate import Aggregate as Aggregate
+    from beam_argilla.answers.agreement import Agreement as Agreement
+    from beam_argilla.answers.agreement import PersonAnswers as PersonAnswers
+    from beam_argilla.answers.agreement import QuestionAgreement as QuestionAgreement
+    from beam_argilla.answers.agreement import SuggestionAgreement as SuggestionAgreement
+    from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
+    from beam_argilla.answers.answered import Response as Response
+    from beam_argilla.answers.kto import ToKTO as ToKTO
+    from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
+    from beam_argilla.answers.ratings import ToRatings as ToRatings
+    from beam_argilla.answers.read_from_argilla import ReadFromArgilla as ReadFromArgilla
+    from beam_argilla.answers.report import WriteReport as WriteReport
+    from beam_argilla.answers.sft import ToSFT as ToSFT
+    from beam_argilla.answers.to_answers import ToAnswers as ToAnswers
+    from beam_argilla.answers.write_training_data import WriteTrainingData as WriteTrainingData
+    from beam_argilla.answers.write_training_data import push_to_hub as push_to_hub
     from beam_argilla.columns import Columns as Columns
     from beam_argilla.columns import Literal as Literal
     from beam_argilla.errors import BeamArgillaError as BeamArgillaError
@@ -62,6 +78,20 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # A name is imported when it is first used: Beam and Arrow take a second or two to import, and neither a mistake in a
 # program's options nor the local Argilla needs them.
 _HOMES = {
+    'answers.aggregate': ('Aggregate',),
+    'answers.pairs': ('ToPreferencePairs',),
+    'answers.ratings': ('ToRatings',),
+    'answers.kto': ('ToKTO',),
+    'answers.sft': ('ToSFT',),
+    'answers.agreement': ('Agreement', 'PersonAnswers', 'QuestionAgreement', 'SuggestionAgreement'),
+    'answers.answered': ('AnsweredRecord', 'Response'),
+    'answers.read_from_argilla': ('ReadFromArgilla',),
+    'answers.report': ('WriteReport',),
+    'answers.to_answers': ('ToAnswers',),
+    'answers.write_training_data': (
+        'WriteTrainingData',
+        'push_to_hub',
+    ),
     'columns': ('Columns', 'Literal'),
     'errors': ('BeamArgillaError',),
     'grouping.group_generations': ('GroupGenerations', 'RefuseRepeated'),

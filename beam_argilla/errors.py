@@ -20,6 +20,10 @@ class InputError(BeamArgillaError):
     """The input cannot be used as it was described: no files, a missing column, a type that no text can be made of."""
 
 
+class FormError(InputError):
+    """Training data of a form cannot be made of a dataset's answers."""
+
+
 class BrokenPromiseError(InputError):
     """The input is not what it was said to be: not clustered, or an id in several places."""
 

@@ -16,7 +16,7 @@ class FailedRecord(NamedTuple):
     Attributes:
         external_id: the record's external id if there was one yet, else the instruction id, else None.
         stage: where it was refused: ``format`` (rows), ``group`` (rows), ``build`` (rows), ``validate`` or ``write``
-            (a record).
+            (a record), ``read`` (a response).
         error: a short, stable name of the reason, such as ``NullGeneration``; also the suffix of the metric.
         message: what is wrong and what to do, for people.
         status: the server's HTTP status, None if the server was not asked.
@@ -26,6 +26,7 @@ class FailedRecord(NamedTuple):
             (``shuffle=True``); a long row is a part of one. Their values are written so that they mean the same when
             they are read again; one that cannot mean what it should is ``{"unusable": ...}``, until it is repaired.
             ``{"file": ...}`` could not be read, and ``{"text": ...}`` is no row of its file: repaired, it is an input.
+            ``{"response": ...}`` is what somebody answered.
         source: the file that a row was read from, None if it is not known or was no file.
         row: which row of the file, counted from 0.
         digests: of the record, or of each of the canonical rows (with blanks between), as they were when they were

@@ -10,8 +10,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
+from beam_argilla import hub  # with which Beam knows its file system
 from beam_argilla.errors import InputError
-from beam_argilla.hub_files import HubFileSystem  # Beam knows the file systems that are imported
 
 # Scheme → the extra of Apache Beam that brings its file system.
 _EXTRAS = {'gs': 'gcp', 's3': 'aws', 'azfs': 'azure', 'hdfs': 'hadoop'}
@@ -32,19 +32,14 @@ def is_local(path: str) -> bool:
         raise InputError(f'{path}: no file system for {scheme}:// is installed{hint}.') from e
 
 
-def pinned(pattern: str) -> str:
-    """The path or pattern of what is there now: of the Hub, of the commit that its revision is; of others, itself.
-
-    Raises:
-        InputError: it is of something that is not there.
-    """
-    system = None if is_local(pattern) else FileSystems.get_filesystem(pattern)
-    return system.pinned(pattern) if isinstance(system, HubFileSystem) else pattern
-
-
 def identity(path: str) -> str:
     """The same for every way to write the path of a file of this machine; of others, the path."""
     return os.path.realpath(path) if is_local(path) else path
+
+
+def pinned(path: str) -> str:
+    """The path, or pattern, as it will mean the same later on where there are revisions, on the Hub."""
+    return hub.pinned(path) if path.startswith('hf://') else path
 
 
 def open_file(path: str) -> Any:

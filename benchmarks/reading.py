@@ -1,9 +1,9 @@
-"""Reading JSON Lines into canonical tables, against pyarrow.json's own reader over the same bytes.
+"""Reading: JSON Lines against pyarrow.json's own reader over the same bytes; paths against plain columns.
 
     python -m benchmarks.reading [--rows 100000] [--repeat 5]
 
 Both read the file from the page cache, in turn, in one process. Ours does more: it names no type by the looks of a
-text, checks UTF-8, numbers the lines, and gives what each role means. pyarrow.json may use all cores; ours uses one.
+text, checks UTF-8, numbers the lines, and gives what each role means, on one core.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 def write_lines(path: Path, num_rows: int, wide: bool) -> None:
@@ -35,13 +36,33 @@ def write_lines(path: Path, num_rows: int, wide: bool) -> None:
             file.write(json.dumps(row) + '\n')
 
 
-def theirs(path: str) -> int:
+def write_parquet(folder: Path, num_rows: int) -> tuple[Path, Path]:
+    """The same wide rows with lists in columns of their own, and in a list of structs."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    words = 'the quick brown fox jumps over a lazy dog and then a few more words follow in this sentence '
+    ids = {'instruction_id': [f'id-{i}' for i in range(num_rows)]}
+    ids['instruction'] = [f'Instruction number {i}: {words}' for i in range(num_rows)]
+    texts = [[f'{m} {i} {words * 3}' for m in range(4)] for i in range(num_rows)]
+    models = [[f'model-{m}' for m in range(4)] for _ in range(num_rows)]
+    pairs = zip(models, texts, strict=True)
+    structs = [[{'model': m, 'response': t} for m, t in zip(*pair, strict=True)] for pair in pairs]
+    pq.write_table(pa.table({**ids, 'generations': texts, 'generation_models': models}), folder / 'plain.parquet')
+    pq.write_table(pa.table({**ids, 'completions': structs}), folder / 'structs.parquet')
+    return folder / 'plain.parquet', folder / 'structs.parquet'
+
+
+def theirs(path: str, threads: bool) -> int:
     import pyarrow.json
 
-    return len(pyarrow.json.read_json(path))
+    return len(pyarrow.json.read_json(path, pyarrow.json.ReadOptions(use_threads=threads)))
 
 
-def ours(path: str, wide: bool) -> int:
+PATHS = {'generation': 'completions[].response', 'model_name': 'completions[].model'}
+
+
+def ours(path: str, **columns: Any) -> int:
     import beam_argilla as ba
     from beam_argilla.failures import FailedRecord
     from beam_argilla.input.canonical import canonical_tables
@@ -50,16 +71,31 @@ def ours(path: str, wide: bool) -> int:
     from beam_argilla.input.sources import read
     from beam_argilla.input.tables import Origin
 
-    beside = {'generation': 'completions[].response', 'model_name': 'completions[].model'} if wide else {}
-    columns = ba.Columns(instruction_id='instruction_id', metadata=['length'], **beside)
+    meant = ba.Columns(instruction_id='instruction_id', **columns)
     count = 0
     for part in kind_of(path).parts(path, False):
-        for piece in read(part, partial(columns_to_read, columns)):
+        for piece in read(part, partial(columns_to_read, meant)):
             assert not isinstance(piece, FailedRecord)
-            tables, failed = canonical_tables(piece.rows, columns, Origin(path, piece.numbers))
+            tables, failed = canonical_tables(piece.rows, meant, Origin(path, piece.numbers))
             assert tables and not failed
             count += len(piece.numbers)
     return count
+
+
+def compare(contenders: dict[str, Callable[[], int]], rows: int, repeat: int) -> None:
+    """Runs them in turn and prints medians, and ratios to the first."""
+    runs: dict[str, list[tuple[float, float]]] = {contender: [] for contender in contenders}
+    for i in range(repeat + 1):  # the first warms up
+        for contender, run in contenders.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            assert run() == rows
+            if i:
+                runs[contender].append((time.perf_counter() - wall, time.process_time() - cpu))
+    medians = {c: [statistics.median(figures) for figures in zip(*timed, strict=True)] for c, timed in runs.items()}
+    base = next(iter(medians.values()))
+    for contender, (wall, cpu) in medians.items():
+        ratios = f'{wall / base[0]:.2f}, {cpu / base[1]:.2f}'
+        print(f'{contender:28}{wall:8.3f} s wall {cpu:8.3f} s CPU   ratio to the first: {ratios}')
 
 
 def main() -> None:
@@ -70,25 +106,19 @@ def main() -> None:
     print(f'{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}')
     with tempfile.TemporaryDirectory() as folder:
         for name, wide in (('long', False), ('wide, structs in a list', True)):
-            path = Path(folder) / 'rows.jsonl'
-            write_lines(path, args.rows, wide)
-            print(f'\n{args.rows:,} rows ({name}), {path.stat().st_size / 1e6:,.0f} MB of JSON Lines')
+            path = str(Path(folder) / 'rows.jsonl')
+            write_lines(Path(path), args.rows, wide)
+            print(f'\n{args.rows:,} rows ({name}), {Path(path).stat().st_size / 1e6:,.0f} MB of JSON Lines')
             contenders: dict[str, Callable[[], int]] = {
-                'pyarrow.json': partial(theirs, str(path)),
-                'beam_argilla': partial(ours, str(path), wide),
+                'pyarrow.json, one core': partial(theirs, path, False),
+                'pyarrow.json, all cores': partial(theirs, path, True),
+                'beam_argilla': partial(ours, path, metadata=['length'], **(PATHS if wide else {})),
             }
-            runs: dict[str, list[tuple[float, float]]] = {contender: [] for contender in contenders}
-            for i in range(args.repeat + 1):  # the first warms up
-                for contender, run in contenders.items():
-                    wall, cpu = time.perf_counter(), time.process_time()
-                    assert run() == args.rows
-                    if i:
-                        runs[contender].append((time.perf_counter() - wall, time.process_time() - cpu))
-            base = [statistics.median(figures) for figures in zip(*runs['pyarrow.json'], strict=True)]
-            for contender, timed in runs.items():
-                wall, cpu = (statistics.median(figures) for figures in zip(*timed, strict=True))
-                ratios = f'{wall / base[0]:.2f}, {cpu / base[1]:.2f}'
-                print(f'{contender:14}{wall:8.3f} s wall {cpu:8.3f} s CPU   ratio to the first: {ratios}')
+            compare(contenders, args.rows, args.repeat)
+        plain, structs = map(str, write_parquet(Path(folder), args.rows))
+        print(f'\n{args.rows:,} wide rows of Parquet')
+        contenders = {'plain lists': partial(ours, plain), 'a list of structs': partial(ours, structs, **PATHS)}
+        compare(contenders, args.rows, args.repeat)
 
 
 if __name__ == '__main__':

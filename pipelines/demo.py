@@ -231,6 +231,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             show_failed(failed)
             if not args.exit and status == 0:
                 print(f'\nLog in at {server.api_url} as {server.username} with the password {server.password}')
+                print(
+                    'What was answered so far, as pairs of a better and a worse generation:\n'
+                    f'$ ARGILLA_API_KEY={server.api_key} python -m pipelines.argilla_to_parquet --dataset demo '
+                    f'--output dpo --api_url {server.api_url}'
+                )
                 print('Serving until Ctrl-C.', flush=True)
                 serving = True
                 while True:

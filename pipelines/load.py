@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
@@ -74,7 +74,7 @@ def prepare(
     Raises:
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
     """
-    connection = options.connection_of(args)
+    connection = options.connection_of(args) if options.needs_server(args) else None
     pipeline_options = PipelineOptions(list(beam_args))
     standard = pipeline_options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
@@ -85,7 +85,18 @@ def prepare(
     columns = options.columns_of(args)
     reads = [
         ba.ReadGenerations(
-            patterns, columns, clustered=args.clustered, on_bad_file=args.on_bad_file, layout=layout, format=args.format
+            patterns,
+            columns,
+            clustered=args.clustered,
+            on_bad_file=args.on_bad_file,
+            layout=layout,
+            format=args.format,
+            config=args.config,
+            split=args.split,
+            prompts=args.prompts,
+            prompts_key=args.prompts_key,
+            prompts_column=args.prompts_column,
+            source=args.source_metadata,
         )
         for layout, patterns in options.inputs_of(args).items()
     ]
@@ -122,7 +133,7 @@ def prepare(
             )
         whole = bool(reads) or args.task == 'text_generation'
         if reads:
-            columns = reads[0].columns
+            columns = replace(reads[0].columns, metadata=reads[0].facts.metadata or (), lenient=True)
         elif args.layout and args.layout != ['auto']:
             columns = columns.over(ba.layout_of(args.layout[0]).columns)
         retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)

@@ -89,6 +89,9 @@ def add_input(group: Group) -> None:
             f'--{role}_column', action='append', default=[], metavar='NAME', help=f'name or path; {explanation}'
         )
     group.add_argument(
+        '--source_metadata', metavar='NAME', help='keep as metadata of this name which file each row came from'
+    )
+    group.add_argument(
         '--scale',
         type=ends,
         metavar='LOW:HIGH',
@@ -243,12 +246,13 @@ def task_of(
     Raises:
         ValueError: options that contradict each other, or that the server would refuse.
     """
+    source = args.source_metadata
     common = {
         'guidelines': args.guidelines if args.guidelines_file is None else args.guidelines_file,
         'use_markdown': args.use_markdown,
         'chat': args.chat,
         'model_names': args.model_names,
-        'metadata': _with_more(metadata_of(args, metadata_types), metadata),
+        'metadata': _with_more(metadata_of(args, metadata_types), [*metadata, *([source] if source else [])]),
         'min_submitted': args.min_submitted,
         'namespace': args.namespace,
     }
@@ -290,7 +294,6 @@ def add_server(group: Group) -> None:
     """Which server, as whom, and which dataset of it."""
     group.add_argument('--dataset', metavar='NAME', help='(needed)')
     group.add_argument('--workspace', default='default', metavar='NAME', help='(%(default)s)')
-    group.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
     group.add_argument(
         '--api_url', default=os.environ.get('ARGILLA_API_URL'), metavar='URL', help='default: $ARGILLA_API_URL'
     )
@@ -321,6 +324,7 @@ def add_server(group: Group) -> None:
 
 def add_writing(group: Group) -> None:
     """How records are written, and what becomes of those that are not."""
+    group.add_argument('--create_workspace', action='store_true', help='create the workspace if it does not exist')
     group.add_argument('--skip_unchanged', action='store_true', help='send only what differs from what is there')
     group.add_argument(
         '--adopt', action='store_true', help='take over records that distilabel wrote on the same instructions'
@@ -356,10 +360,8 @@ def needs_server(args: argparse.Namespace) -> bool:
     return bool(args.api_url) or not args.dry_run
 
 
-def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection | None:
-    """The server; None for a dry run without one."""
-    if not needs_server(args):
-        return None
+def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
+    """The server."""
     from apache_beam.utils.secret import Secret
 
     headers = {name: ba.EnvironmentSecret(variable) for name, variable in headers_of(args).items()}
@@ -426,15 +428,15 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     Raises:
         ValueError: a mistake in them.
     """
-    parser.error = _mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
+    parser.error = mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
     args, beam_args = parser.parse_known_args(argv)
     if args.list_layouts:
         print(layouts_shown())
         raise SystemExit(0)
     args.dry_run = args.dry_run or args.preview is not None
-    _check_repeated(parser, argv)
-    _check_unknown(parser, beam_args)
+    check_repeated(parser, argv)
+    check_unknown(parser, beam_args)
     if not args.dataset:
         raise ValueError('--dataset is missing: which dataset shall the records go to?')
     for name in ('failed', 'retry_failed'):
@@ -444,9 +446,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         raise ValueError('--input is missing: which files?')
     check_names(args.dataset, args.workspace, True, args.create_workspace)
     if needs_server(args):
-        if not args.api_url:
-            raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
-        checked_url(args.api_url, args.ca_file)
+        check_server(args)
     if args.no_spill and args.spill_location:
         raise ValueError('--no_spill contradicts --spill_location: give one of them')
     if args.overflow == 'truncate' and not (args.failed or args.dry_run):
@@ -460,11 +460,18 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     return args, beam_args
 
 
-def _mistake(message: str) -> NoReturn:
+def check_server(args: argparse.Namespace) -> None:
+    """Raises ValueError if there is no address of a server."""
+    if not args.api_url:
+        raise ValueError('--api_url is missing (and ARGILLA_API_URL is not set): which Argilla server?')
+    checked_url(args.api_url, args.ca_file)
+
+
+def mistake(message: str) -> NoReturn:
     raise ValueError(message.removeprefix('argument '))
 
 
-def _check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+def check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """argparse would take the last of them without a word."""
     given = Counter(arg.partition('=')[0] for arg in argv)
     for action in parser._actions:
@@ -472,7 +479,7 @@ def _check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Non
             raise ValueError(f'{action.option_strings[0]} is given more than once, and takes one value.')
 
 
-def _check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
+def check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
     """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
 
     Behind a job server there are options that only the engine knows: there, a slip is what looks like one of ours.

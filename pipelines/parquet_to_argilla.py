@@ -12,16 +12,13 @@ was written until then is there. Running it again goes on from there and changes
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from . import stopping
+from . import program
 
 if TYPE_CHECKING:
     import argparse
-
-# What else is needed is imported once a signal, and a mistake, can be answered.
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,46 +44,24 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program and returns the exit status. A mistake is told in one message rather than a stack trace."""
-    with contextlib.ExitStack() as aside:
-        return _run(argv, aside)
-
-
-def _run(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
-    from . import output
-
-    with output.forgiving() as printed:
-        status = _answer(argv, aside)
-    return status if printed is None or printed.error is None else status or 1
-
-
-def _answer(argv: Sequence[str] | None, aside: contextlib.ExitStack) -> int:
-    from . import messages, options
-
-    try:
-        args, beam_args = options.parse(parser(), argv)
-    except ValueError as e:
-        print(f'error: {e}', file=sys.stderr)
-        return 2
-    except SystemExit:  # --help, --version
-        return 0
-    messages.quieten(args.debug)
-    from . import load  # Beam and Arrow, once it is known that there is something to do
-
-    return load.load(args, beam_args, aside)
+    return program.run(argv, _parse, _start)
 
 
 def command() -> None:
-    """The program as a process. Ended by a signal, too, it removes its temporary files."""
-    stopping.listen()
-    try:
-        stopping.leave(_run(None, _UNTIL_THE_END))
-    except Exception:
-        with _UNTIL_THE_END:  # shows what was said
-            raise
+    """The program as a process."""
+    program.command(_parse, _start)
 
 
-# Closed by a crash alone: what Beam's threads and engines say while the process ends is not for people either.
-_UNTIL_THE_END = contextlib.ExitStack()
+def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    from . import options
+
+    return options.parse(parser(), argv)
+
+
+def _start(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
+    from . import load  # Beam and Arrow, once it is known that there is something to do
+
+    return load.load(args, beam_args, aside)
 
 
 if __name__ == '__main__':

@@ -104,5 +104,5 @@ def hub(hub_server, waits, monkeypatch, tmp_path) -> fake_hub.Hub:
     monkeypatch.setenv('HF_ENDPOINT', hub_server.url)
     monkeypatch.delenv('HF_TOKEN', raising=False)
     monkeypatch.setattr(huggingface_hub.constants, 'HF_TOKEN_PATH', str(tmp_path / 'no token'))
-    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 0.5)
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 1)  # seconds
     return hub_server

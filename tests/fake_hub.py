@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 PAGE = 3  # entries of a listing; the real one has 1,000
 
@@ -53,7 +53,7 @@ class Hub:
     """
 
     url: str = ''
-    datasets: dict[str, Dataset] = field(default_factory=dict)
+    datasets: dict[str, Dataset] = field(default_factory=dict)  # by name; others by models/OWNER/NAME
     token: str = 'hf_secret'
     faults: dict[str, list[str]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
@@ -148,13 +148,16 @@ class _Api(_Handler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         parts = url.path.strip('/').split('/')
-        if parts[0] == 'api':
-            parts.pop(0)
-        if parts[0] != 'datasets':  # what else huggingface_hub asks for
+        is_api = parts[0] == 'api'
+        kind_of_repo = parts.pop(0) if is_api or parts[0] in ('datasets', 'spaces') else 'models'
+        if is_api:
+            kind_of_repo = parts.pop(0)
+        if kind_of_repo not in ('datasets', 'spaces', 'models'):  # what else huggingface_hub asks for
             self.answer(404)
             return
-        name, kind = '/'.join(parts[1:3]), (parts[3:] or ['revision'])[0]
-        revision, path = unquote((parts[4:] or ['main'])[0]), unquote('/'.join(parts[5:]))
+        name, kind = '/'.join(parts[:2]), (parts[2:] or ['revision'])[0]
+        name = name if kind_of_repo == 'datasets' else f'{kind_of_repo}/{name}'
+        revision, path = unquote((parts[3:] or ['main'])[0]), unquote('/'.join(parts[4:]))
         self.note(kind, path)
         fault = self.goes_wrong(kind)
         if fault is None:
@@ -183,7 +186,7 @@ class _Api(_Handler):
         elif path not in files:
             self.no(404, 'EntryNotFound', 'Entry not found')
         else:
-            self.answer(302, b'', Location=f'{self.files_url}/{name}/{sha}/{"/".join(parts[5:])}?Signature=secret')
+            self.answer(302, b'', Location=f'{self.files_url}/{sha}/{quote(path)}?Signature=secret')
 
     def tree(self, files: dict[str, bytes], folder: str, query: dict[str, list[str]], fault: str) -> None:
         recursive = query['recursive'] == ['true']
@@ -214,8 +217,8 @@ class _Api(_Handler):
 
 class _Files(_Handler):
     def do_GET(self) -> None:
-        owner, name, sha, *path = unquote(urlsplit(self.path).path).strip('/').split('/')
-        content = self.hub.datasets[f'{owner}/{name}'].commits[sha]['/'.join(path)]
+        sha, _, path = unquote(urlsplit(self.path).path).strip('/').partition('/')
+        content = next(d.commits[sha] for d in self.hub.datasets.values() if sha in d.commits)[path]
         start, end = 0, len(content)
         asked = self.headers.get('Range')
         if asked:
@@ -224,7 +227,7 @@ class _Files(_Handler):
         fault = self.goes_wrong('file')
         if fault == 'whole':
             asked, start, end = None, 0, len(content)
-        self.note('file', '/'.join(path), (start, end), end - start if fault else 0)
+        self.note('file', path, (start, end), end - start if fault else 0)
         if fault is None:
             return
         headers = {'Content_Range': f'bytes {start}-{end - 1}/{len(content)}'} if asked else {}

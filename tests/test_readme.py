@@ -18,7 +18,7 @@ import pytest
 
 import beam_argilla.local
 from beam_argilla.local import __main__ as local
-from pipelines import options, parquet_to_argilla
+from pipelines import argilla_to_parquet, options, parquet_to_argilla
 from tests.samples import rows
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,10 @@ README = (ROOT / 'README.md').read_text(encoding='utf-8')
 BLOCKS = re.findall(r'^```(python|bash)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
 # What the reader puts something else for, or has installed.
 RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
-PROGRAM = f'parquet-to-argilla() {{ {sys.executable} -m pipelines.parquet_to_argilla "$@"; }}\n'
+PROGRAM = ''.join(
+    f'{module.replace("_", "-")}() {{ {sys.executable} -m pipelines.{module} "$@"; }}\n'
+    for module in ('parquet_to_argilla', 'argilla_to_parquet')
+)
 
 
 @pytest.fixture(scope='module')
@@ -54,8 +57,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(folder, argilla_server, monkeypatch, capfd):
+def run(folder, argilla_server, hub, monkeypatch, capfd):
     """Runs a block in the folder, and returns what it prints."""
+    pairs = folder / 'pairs.parquet'
+    pq.write_table(pa.Table.from_pylist([beam_argilla.LAYOUTS['ultrafeedback_binarized'].example]), pairs)
+    published = {'README.md': b'#', 'data/train_prefs-00000-of-00001.parquet': pairs.read_bytes()}
+    hub.dataset('HuggingFaceH4/ultrafeedback_binarized', published)
     monkeypatch.chdir(folder)
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
@@ -110,7 +117,7 @@ def test_what_is_made_can_be_made():
 
 
 def test_every_option_that_is_named_is_one():
-    programs = (parquet_to_argilla.parser(), local.parser())
+    programs = (parquet_to_argilla.parser(), argilla_to_parquet.parser(), local.parser())
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
     known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
     known |= {'--exit'}  # of the demo

@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     'server': {GROUND},
     'tasks': {GROUND, 'server'},
     'writing': {GROUND, 'input', 'grouping', 'server', 'tasks'},
+    'answers': {GROUND, 'server'},
     'local': set(),
     'pipelines': {'beam_argilla', GROUND, 'server', 'local'},
 }
@@ -133,7 +134,7 @@ def test_one_room_knows_the_network_and_one_file_the_hub():
         if (package := imported.split('.')[0]) in ('httpx', 'requests', 'argilla', 'huggingface_hub')
     }
     assert {place for package, place in asking if package != 'huggingface_hub'} == {'server'}
-    assert {place for package, place in asking if package == 'huggingface_hub'} == {'hub_files.py'}
+    assert {place for package, place in asking if package == 'huggingface_hub'} == {'hub.py'}
 
 
 def test_the_programs_hold_nothing_that_a_worker_unpickles():

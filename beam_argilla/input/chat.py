@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_argilla.conversations import Message, transcript
 from beam_argilla.failures import to_json
 from beam_argilla.generations import TEXT
 from beam_argilla.input.plain import list_lengths, plain, plain_type
@@ -29,11 +30,6 @@ _ROLES = {
     **dict.fromkeys(('tool', 'function', 'observation', 'function_call', 'ipython'), 'tool'),
 }
 _SPOKEN = re.compile(r'(?:\A|\n\n)\s*(Human|Assistant): ?')
-
-
-class Message(NamedTuple):
-    role: str
-    content: str
 
 
 def is_chat_type(kind: pa.DataType) -> bool:
@@ -86,7 +82,7 @@ def turns_of(array: pa.Array) -> Turns | None:
     if roles.type != TEXT or contents.type != TEXT or messages.null_count:
         return None
     encoded = roles.dictionary_encode(null_encoding='encode')
-    known = np.array([_role(role) for role in encoded.dictionary.to_pylist()], object)
+    known = np.array([role_of(role) for role in encoded.dictionary.to_pylist()], object)
     lengths = list_lengths(array)
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     return Turns(np.cumsum(lengths) - lengths, lengths, known[codes], contents.fill_null(''))
@@ -103,10 +99,11 @@ def messages_of(value: Any) -> list[Message] | None:
     keys = next((keys for keys in _KEYS if all(keys[0] in m and keys[1] in m for m in mappings if m is not None)), None)
     if keys is None:
         return None
-    return [Message(_role(m[keys[0]]), _content(m[keys[1]])) for m in mappings if m is not None]
+    return [Message(role_of(m[keys[0]]), _content(m[keys[1]])) for m in mappings if m is not None]
 
 
-def _role(value: Any) -> str:
+def role_of(value: Any) -> str:
+    """The role by its usual name, whatever it is called."""
     return _ROLES.get(str(value).lower(), str(value))
 
 
@@ -137,7 +134,7 @@ def spoken(text: str) -> list[Message] | None:
     parts = _SPOKEN.split(text)
     if len(parts) < 3 or parts[0].strip():
         return None
-    return [Message(_role(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
+    return [Message(role_of(role), said.strip()) for role, said in zip(parts[1::2], parts[2::2], strict=True)]
 
 
 def prompt_of(text: str) -> list[Message]:
@@ -176,13 +173,6 @@ def _said(messages: Sequence[Message]) -> str | None:
     if not messages:
         return None
     return messages[0].content if len(messages) == 1 else transcript(messages)
-
-
-def transcript(messages: Sequence[Message]) -> str:
-    """One turn of the user is a plain text; what is longer is Markdown."""
-    if len(messages) == 1 and messages[0].role == 'user':
-        return messages[0].content
-    return '\n\n'.join(f'**{message.role.capitalize()}:** {message.content}' for message in messages)
 
 
 def as_json(messages: Sequence[Message]) -> str:

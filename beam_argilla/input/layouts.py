@@ -14,6 +14,7 @@ import pyarrow as pa
 from beam_argilla.columns import Columns, Literal
 from beam_argilla.errors import InputError
 from beam_argilla.input import chat
+from beam_argilla.input.find_parents import Parents
 from beam_argilla.input.plain import plain_type
 from beam_argilla.input.roles import missing_columns, numbered, type_at
 from beam_argilla.scale import Scale
@@ -37,6 +38,7 @@ class Layout:
         repeated: several rows may be of one instruction, so that even wide rows have to be grouped.
         prompts: what the file with the prompts calls its instruction and its key, where they are in another file
             (`ReadGenerations.prompts`).
+        parents: by which columns messages find what was said before them, where each row is a message.
         example: one row.
     """
 
@@ -48,6 +50,7 @@ class Layout:
     metadata: Sequence[str] = ()
     repeated: bool = False
     prompts: Prompts | None = None
+    parents: Parents | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -304,6 +307,37 @@ LAYOUTS: Mapping[str, Layout] = {
             example={
                 'prompt': f'\n\nHuman: {_Q}\n\nAssistant: ',
                 'answers': [{'answer': _A, 'model': 'm1', 'rank': 1.0}, {'answer': _B, 'model': 'm2', 'rank': 7.0}],
+            },
+        ),
+        Layout(
+            'oasst',
+            'OpenAssistant/oasst1 and oasst2: messages that name the one that they answer, and their rank',
+            Columns('message_id', 'text', instruction_id='message_tree_id', rating='rank'),
+            dict.fromkeys(('message_id', 'parent_id', 'message_tree_id', 'text', 'role'), _TEXT),
+            parents=Parents(),
+            example={
+                'message_id': 'm2',
+                'parent_id': 'm1',
+                'message_tree_id': 'm1',
+                'text': _A,
+                'role': 'assistant',
+                'rank': 0,
+            },
+        ),
+        Layout(
+            'oasst_trees',
+            'OpenAssistant: whole trees of messages, with their replies in them',
+            Columns('prompt.message_id', 'prompt.text', instruction_id='message_tree_id', rating='prompt.rank'),
+            {'message_tree_id': _TEXT, 'prompt.message_id': _TEXT, 'prompt.text': _TEXT, 'prompt.role': _TEXT},
+            parents=Parents(tree='prompt'),
+            example={
+                'message_tree_id': 'm1',
+                'prompt': {
+                    'message_id': 'm1',
+                    'text': _Q,
+                    'role': 'prompter',
+                    'replies': [{'message_id': 'm2', 'text': _A, 'role': 'assistant', 'rank': 0}],
+                },
             },
         ),
         Layout(

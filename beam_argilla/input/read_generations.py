@@ -18,8 +18,18 @@ from beam_argilla.columns import Columns, Literal, as_columns
 from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.failures import FailedRecord, failed_rows, to_json
 from beam_argilla.files import pinned
-from beam_argilla.generations import as_grouped, group_starts, is_grouped, repeated_values, rows, run_starts
+from beam_argilla.generations import (
+    METADATA,
+    METADATA_PREFIX,
+    as_grouped,
+    group_starts,
+    is_grouped,
+    repeated_values,
+    rows,
+    run_starts,
+)
 from beam_argilla.input.canonical import canonical_tables, columns_of_ids, facts_of, instruction_ids
+from beam_argilla.input.find_parents import FindParents, Parents, flattened
 from beam_argilla.input.join_prompts import JoinPrompts
 from beam_argilla.input.kind import Part, pieces
 from beam_argilla.input.kinds import check_format, kind_of
@@ -59,6 +69,8 @@ class ReadGenerations(Fallible):
         prompts: files of the prompts, where they are not beside the generations (a batch's input, a set of questions).
         prompts_key: the column that says in both which prompt is which. Default: the layout's.
         prompts_column: the column, or path, of the prompts in their files. Default: the layout's, or a usual one.
+        source: the name of a metadata column that is to hold the path of the file that a row came from, for inputs of
+            which it counts which is which. No column of the files may be called so.
         clustered: the rows of each group are adjacent in one file, so long input needs no shuffle either. Files are
             then read from end to end, side by side. A promise that is not kept fails the pipeline.
         on_bad_file: a file that is not Parquet, is damaged or lacks a column. ``fail`` fails the pipeline; ``refuse``
@@ -99,12 +111,14 @@ class ReadGenerations(Fallible):
         prompts: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         prompts_key: str | None = None,
         prompts_column: str | None = None,
+        source: str | None = None,
     ):
         super().__init__()
         self.patterns = patterns_of(patterns)
         self.columns = as_columns(columns)
         self.clustered = clustered
         self.format = format
+        self.source = source
         self._choice = (format, config, split)
         check_format(format)
         self.on_bad_file = on_bad_file
@@ -124,15 +138,19 @@ class ReadGenerations(Fallible):
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
             self.metadata_types = seen.metadata_types
+            if source is not None and source in seen.metadata_types:
+                raise InputError(f'The files have a column {source!r}: give their paths another name as metadata.')
             self.is_empty = seen.is_empty
             num_bytes = sum(f.size_in_bytes for f in files)
             whole = clustered or seen.all_wide
         elif self.layout is not None:
             self.columns, _ = columns_for([], self.columns, layout)
         self.prompts = self._prompts(prompts, prompts_key, prompts_column)
+        self._ratings: Sequence[int] = (1, 2, 3, 4, 5)
         self._by_text = ids_are_texts and (self.layout is None or self.layout.columns.instruction_id is None)
-        whole = whole and self.prompts is None
+        whole = whole and self.prompts is None and self._parents is None
         self.facts = facts_of(self.columns)._replace(groups_are_whole=whole, clustered=clustered, num_bytes=num_bytes)
+        self._carry(self.columns)
 
     def _prompts(self, prompts: Any, key: str | None, column: str | None) -> ReadGenerations | None:
         """The reader of the prompts, whose ids are the keys."""
@@ -162,13 +180,23 @@ class ReadGenerations(Fallible):
 
         Of a layout that was recognised it is known only now what it has. To be called before this is applied.
         """
-        columns = replace(self.columns, metadata=[*self.columns.metadata, *metadata], lenient=True)
+        more = [name for name in metadata if name != self.source]
+        columns = replace(self.columns, metadata=[*self.columns.metadata, *more], lenient=True)
         if isinstance(columns.scale, tuple):
             columns = replace(columns, scale=tuple(replace(scale, to=ratings) for scale in columns.scale))
         elif columns.scale is not None:
             columns = replace(columns, scale=replace(cast(Scale, columns.scale), to=ratings))
+        self._ratings = ratings or self._ratings
+        self._carry(columns)
+
+    def _carry(self, columns: Columns) -> None:
         self.columns = columns
-        self.facts = self.facts._replace(metadata=tuple(columns.metadata))
+        self.facts = self.facts._replace(metadata=tuple(self._metadata))
+
+    @property
+    def _metadata(self) -> list[str]:
+        """The metadata columns of what is read."""
+        return [*self.columns.metadata, *([] if self.source is None else [self.source])]
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> beam.PCollection:
         keep_prism_from_splitting(pbegin.pipeline)
@@ -181,13 +209,11 @@ class ReadGenerations(Fallible):
                 Refused.TAG, main='splits'
             )
         )
+        read = _Read(self._columns_read(), self.clustered, self.on_bad_file, self._parents, self.source)
         found = (
             splits.splits
             | 'Spread' >> beam.Reshuffle()
-            | 'Read'
-            >> beam.ParDo(_Read(self.columns, self.clustered, self.on_bad_file)).with_outputs(
-                Refused.TAG, main='tables'
-            )
+            | 'Read' >> beam.ParDo(read).with_outputs(Refused.TAG, main='tables')
         )
         facts = self.facts
         if facts.groups_are_whole:  # to see that they are, before any of them is written: the ids alone, read first
@@ -202,10 +228,26 @@ class ReadGenerations(Fallible):
             join = JoinPrompts(self._by_text).with_error_handler(collected)
             tables = {'generations': tables, 'prompts': prompts} | 'Join' >> join
             refused += collected.pcollections
+        if self._parents is not None:
+            collected = Collect()
+            find = FindParents(self._parents, self._metadata, self._ratings)
+            tables = tables | 'Find parents' >> find.with_error_handler(collected)
+            refused += collected.pcollections
         tables.element_type = GenerationTable
         tables.input_facts = facts
         self.refuse(refused | 'Refused' >> beam.Flatten(), tables)
         return tables
+
+    @property
+    def _parents(self) -> Parents | None:
+        return None if self.layout is None else self.layout.parents
+
+    def _columns_read(self) -> Columns:
+        """With those that are needed on the way."""
+        if self._parents is None:
+            return self.columns
+        more = [name for name in self._parents.columns if name not in self.columns.metadata]
+        return replace(self.columns, metadata=[*self.columns.metadata, *more])
 
     def display_data(self) -> dict[str, Any]:
         return {'patterns': ', '.join(self.patterns), 'columns': str(self.columns)}
@@ -234,10 +276,19 @@ class _Split(beam.DoFn):
 class _Read(beam.DoFn):
     """Part of a file → canonical tables of about BATCH_BYTES."""
 
-    def __init__(self, columns: Columns, clustered: bool, on_bad_file: str):
+    def __init__(
+        self,
+        columns: Columns,
+        clustered: bool,
+        on_bad_file: str,
+        parents: Parents | None = None,
+        source: str | None = None,
+    ):
         self._columns = columns
         self._clustered = clustered
         self._on_bad_file = on_bad_file
+        self._parents = parents
+        self._source = source
 
     def process(self, part: Part) -> Iterator[Any]:
         outputs = self._canonical(part)
@@ -258,13 +309,21 @@ class _Read(beam.DoFn):
                 continue
             Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))
             try:
-                tables, failed = canonical_tables(piece.rows, self._columns, Origin(part.path, piece.numbers))
+                rows, numbers, columns = piece.rows, piece.numbers, self._columns
+                if self._parents is not None and self._parents.tree is not None:
+                    dicts = rows.to_pylist() if isinstance(rows, pa.Table) else rows
+                    rows, numbers, columns = flattened(dicts, numbers, columns, self._parents)
+                tables, failed = canonical_tables(rows, columns, Origin(part.path, numbers))
             except InputError as e:
                 raise InputError(f'{part.path}: {e}') from e
             yield from map(refuse, failed)
-            for canonical in tables:
+            for canonical in tables if self._source is None else (self._with_source(t, part.path) for t in tables):
                 # Decoded, a long prompt is there once a row, and not once a file. Groups of wide rows stay whole.
                 yield from [canonical] if is_grouped(canonical) else pieces(canonical)
+
+    def _with_source(self, table: pa.Table, path: str) -> pa.Table:
+        field = pa.field(f'{METADATA_PREFIX}{self._source}', METADATA)
+        return table.append_column(field, pa.repeat(pa.scalar([path], METADATA), table.num_rows))
 
 
 class _ReadIds(beam.DoFn):

@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from beam_argilla.columns import Columns
@@ -27,7 +28,7 @@ from beam_argilla.input.roles import (
     rivals,
     without_missing,
 )
-from beam_argilla.input.sources import is_empty, says_nothing, schema_of
+from beam_argilla.input.sources import first_values, is_empty, says_nothing, schema_of
 from beam_argilla.input.view import called, path_is_wide, reads_json, view
 
 _LOGGER = logging.getLogger(__name__)
@@ -121,10 +122,36 @@ def look(
     forgotten = _forgotten(kinds, used, {role for f in files for role in f.names})
     if forgotten:
         _LOGGER.warning(forgotten)
+    if files:
+        at = chosen.index(files[0].path)
+        _warn_of_lists(files[0], getattr(schemas[at], 'names', ()), format)
     whole = bool(wide) and not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
     types = {name: _metadata_type(found) for name, found in kinds.items()}
     empty = len(chosen) == len(paths) and not errors and all(is_empty(path, format) for path in paths)
     return Seen(whole, types, columns, found_layout, files[0].names if files else {}, empty)
+
+
+def _warn_of_lists(file: _File, names: Sequence[str], format: str | None) -> None:
+    """Says so if the generations are texts that all are lists in JSON, and stay so, for nobody has asked for more."""
+    name = file.names.get('generation', '')
+    if name not in names or _kind(plain_type(column_type(file.schema, name))) != 'text':
+        return
+    values = [value for value in first_values(file.path, name, format) if value is not None]
+    if values and all(map(_is_list, values)):
+        _LOGGER.warning(
+            'Each value of column %r that was looked at is a list in JSON, and taken as one text. If its items are the '
+            "generations, say so with brackets: Columns(generation='%s[]'), --generation_column '%s[]'.",
+            name,
+            name,
+            name,
+        )
+
+
+def _is_list(text: str | bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(text), list)
+    except ValueError:
+        return False
 
 
 def _check_metadata(columns: Columns, schemas: Sequence[pa.Schema]) -> None:

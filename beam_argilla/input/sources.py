@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -40,6 +41,17 @@ def is_empty(path: str, format: str | None = None) -> bool:
     kind = kind_of(path, format)
     pieces = (piece for part in kind.parts(path, False) for piece in kind.read(part, lambda names: list(names)[:1]))
     return all(isinstance(piece, Piece) and not len(piece.numbers) for piece in pieces)
+
+
+def first_values(path: str, name: str, format: str | None = None, most: int = 100) -> list[Any]:
+    """Some values of a column, of the first rows of a file."""
+    kind = kind_of(path, format)
+    pieces = (piece for part in kind.parts(path, False) for piece in kind.read(part, lambda names: [name]))
+    for piece in pieces:
+        if isinstance(piece, Piece) and len(piece.numbers):
+            some = piece.rows[:most]
+            return some.column(name).to_pylist() if isinstance(some, pa.Table) else [row.get(name) for row in some]
+    return []
 
 
 def read(part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:

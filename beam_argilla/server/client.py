@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
@@ -57,6 +59,7 @@ class Client:
         headers = connection.resolve()
         self.url = connection.api_url
         self._seconds = connection.timeout
+        self._server_time = _date(None)
         self._transport = connection.transport()
         self.clean = Cleaner([*headers.values(), *password_of(self._transport.proxy or '')])
         self._retries = Retries(
@@ -118,6 +121,10 @@ class Client:
         """
         return self._retries.call(lambda: self._send(method, path, decode, **request), observe, streak)
 
+    def server_time(self) -> datetime:
+        """What the server's clock showed at its last answer, to the second; in UTC, and not said so."""
+        return self._server_time
+
     def _is_well(self) -> bool:
         try:
             # Asks the database, and at once: a server that takes longer for it is not well.
@@ -138,6 +145,7 @@ class Client:
             ) from None
         except (httpx.TransportError, httpx.DecodingError) as e:  # connect, read, write, time-out, protocol, unzip
             raise self._transport.trouble(e, f'{method} {self.url}', self.clean) from e
+        self._server_time = _date(response.headers.get('Date'))
         if not response.is_success:
             raise fault(response, self._place, self.clean)
         return self._content(response, decode)
@@ -161,6 +169,14 @@ class Client:
     @property
     def _place(self) -> str:
         return self.url + self._transport.note
+
+
+def _date(stamp: str | None) -> datetime:
+    """The time of a header, or ours if it says none."""
+    try:
+        return parsedate_to_datetime(stamp or '').astimezone(timezone.utc).replace(tzinfo=None)
+    except ValueError:
+        return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
 def _timeout(seconds: float) -> httpx.Timeout:

@@ -49,8 +49,8 @@ WANTED = {
     'argilla_export': [('Hello!', None, '5', None)],
     'label_studio': [('Hello!', None, '5', 1.0), ('Go away.', None, '1', 0.0)],
 }
-# Of these, the prompts are elsewhere.
-ELSEWHERE = {name: layout.prompts for name, layout in ba.LAYOUTS.items() if layout.prompts}
+# Whose prompts are in other rows or files.
+ELSEWHERE = [name for name, layout in ba.LAYOUTS.items() if layout.prompts or layout.parents]
 
 
 @pytest.mark.parametrize('name', ba.LAYOUTS)
@@ -87,15 +87,17 @@ def test_what_nobody_has_declared_is_of_no_layout(row):
     assert fitting(pa.Table.from_pylist([row]).schema) == []
 
 
-@pytest.mark.parametrize('layout', ['auto', 'named'])
-def test_files_are_read_by_the_layout_that_fits_or_is_named(layout, tmp_path):
+def test_files_are_read_by_the_layout_that_is_named_which_is_the_one_that_fits(tmp_path):
     readers = {}
-    for name in ba.LAYOUTS.keys() - ELSEWHERE.keys():
+    for name in ba.LAYOUTS.keys() - set(ELSEWHERE):
         pq.write_table(pa.Table.from_pylist([ba.LAYOUTS[name].example]), tmp_path / f'{name}.parquet')
-        reader = ba.ReadGenerations(tmp_path / f'{name}.parquet', layout='auto' if layout == 'auto' else name)
-        usual = layout == 'auto' and name.startswith('distilabel')
-        assert reader.layout == (None if usual else ba.LAYOUTS[name])
-        readers[name] = reader
+        readers[name] = reader = ba.ReadGenerations(tmp_path / f'{name}.parquet', layout=name)
+        fitting = ba.ReadGenerations(tmp_path / f'{name}.parquet')
+        assert reader.layout == ba.LAYOUTS[name]
+        if name.startswith('distilabel'):  # the usual names
+            assert fitting.layout is None
+        else:
+            assert (fitting.layout, fitting.columns) == (reader.layout, reader.columns)
     with pipeline() as p:
         found = [
             p | name >> reader | f'{name} rows' >> beam.FlatMap(lambda table, name: texts(table, name), name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -283,3 +285,20 @@ def test_rows_that_were_refused_mean_the_same_when_they_are_read_again():
         repaired = {**again, 'b': 'z', 'id': 'i', 'sb': 5}
         assert from_rows([repaired], columns)[0][0].drop_columns(['position']).to_pylist()[0]['generation'] == 'y'
         assert [r[3] for r in made({**row, 'b': 'z', 'id': 'i', 'sb': 5}, columns)[0]] == ['4', '5']
+
+
+@pytest.mark.parametrize('name', ['f.csv', 'f.parquet'])
+@pytest.mark.parametrize(
+    ('values', 'column', 'said'),
+    [
+        (['["a", "b"]', '[]'], None, 'generations[]'),
+        (['["a", "b"]', '[]'], 'generations[]', None),
+        (['["a", "b"]', '[b]'], None, None),
+    ],
+)
+def test_that_texts_are_lists_in_json_is_said(values, column, said, name, tmp_path, caplog):
+    table = pa.table({'instruction': ['q', 'r'], 'generations': values})
+    (pq.write_table if name.endswith('parquet') else pa.csv.write_csv)(table, tmp_path / name)
+    ba.ReadGenerations(tmp_path, ba.Columns(generation=column))
+    told = [message for message in caplog.messages if 'is a list in JSON' in message]
+    assert [f"--generation_column '{said}'" in message for message in told] == ([True] if said else [])

@@ -37,6 +37,16 @@ def test_answers_and_their_prompts_are_read_from_there(hub, run):
     assert '2 records would be written' in out
 
 
+def test_a_file_that_cannot_be_read_is_told_in_a_line(hub, run):
+    hub.dataset('owner/bench', {f'{i}.jsonl': json.dumps(ANSWERS[0]).encode() for i in range(2)})
+    hub.faults = {'file': ['ok', *['500'] * 100]}
+    status, out, err = run('--input', 'hf://datasets/owner/bench')
+    assert (status, out) == (2, '')
+    lines = [line for line in err.splitlines() if not re.match('HTTP Error 500 thrown|Retrying in', line)]
+    (line,) = lines
+    assert re.fullmatch(rf'error: hf://.*/[01]\.jsonl cannot be read: {hub.url} answers 500\. Try again later\.', line)
+
+
 def test_what_is_not_there_is_told_in_a_line(hub, run):
     status, out, err = run('--input', 'hf://datasets/owner/bench')
     assert (status, out) == (2, '')

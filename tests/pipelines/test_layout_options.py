@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import beam_argilla as ba
 from pipelines import options, parquet_to_argilla
 
+ROOT = Path(__file__).parents[2]
 ARGV = ['--input', 'x', '--dataset', 'd', '--num_generations', '2', '--dry_run']
 
 
@@ -102,3 +105,49 @@ def test_layouts_are_listed_with_an_example_each(capfd):
     assert len(lines) == 2 * len(ba.LAYOUTS)
     assert [line.split(':')[0] for line in lines[::2]] == list(ba.LAYOUTS)
     assert [json.loads(line) for line in lines[1::2]] == [layout.example for layout in ba.LAYOUTS.values()]
+
+
+def test_every_option_is_heeded():
+    """Each is looked up somewhere in the programs."""
+    code = ''.join(path.read_text(encoding='utf-8') for path in (ROOT / 'pipelines').glob('*.py'))
+    names = {action.dest for action in parquet_to_argilla.parser()._actions} - {'help', 'version'}
+    unused = [name for name in names if f'args.{name}' not in code and not name.endswith('_column')]
+    assert unused == []
+
+
+def test_prompts_of_another_file(tmp_path, capsys):
+    answers = [{'key': k, 'prompt_id': k, 'answer': f'to {k}'} for k in 'ab']
+    prompts = [{'prompt_id': k, 'text': f'What is {k}?'} for k in 'ab']
+    for name, rows in (('answers', answers), ('prompts', prompts)):
+        (tmp_path / f'{name}.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    argv = ['--input', str(tmp_path / 'answers.jsonl'), '--generation_column', 'answer', '--dataset', 'd']
+    argv += ['--num_generations', '1', '--preview', '2', '--prompts', str(tmp_path / 'prompts.jsonl')]
+    assert parquet_to_argilla.main([*argv, '--prompts_key', 'prompt_id', '--prompts_column', 'text']) == 0
+    out = capsys.readouterr().out
+    assert 'What is a?' in out
+    assert 'to b' in out
+
+
+def test_a_split_of_a_saved_folder(tmp_path, capsys):
+    rows = {'instruction': ['q', 'r'], 'generation': ['a', 'b']}
+    datasets.DatasetDict(
+        {'train': datasets.Dataset.from_dict(rows), 'test': datasets.Dataset.from_dict(rows)}
+    ).save_to_disk(tmp_path / 'saved')
+    argv = ['--input', str(tmp_path / 'saved'), '--dataset', 'd', '--num_generations', '1', '--dry_run']
+    assert parquet_to_argilla.main([*argv, '--split', 'test']) == 0
+    assert '2 rows read' in capsys.readouterr().out
+    assert parquet_to_argilla.main([*argv, '--split', 'dev']) == 2
+    assert 'dev' in capsys.readouterr().err
+
+
+def test_where_each_row_came_from_as_metadata(tmp_path, capsys):
+    for name, answers in (('one', ['a', 'b']), ('two', ['c'])):
+        rows = [{'instruction': 'q', 'generation': answer} for answer in answers]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f'{name}.parquet')
+    argv = ['--input', str(tmp_path), '--dataset', 'd', '--num_generations', '3', '--preview', '1']
+    assert parquet_to_argilla.main([*argv, '--source_metadata', 'file']) == 0
+    out = capsys.readouterr().out
+    assert 'file' in out
+    assert all(f'{name}.parquet' in out for name in ('one', 'two'))
+    assert parquet_to_argilla.main([*argv, '--source_metadata', 'generation']) == 2
+    assert "The files have a column 'generation'" in capsys.readouterr().err

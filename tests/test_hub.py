@@ -58,8 +58,8 @@ def read(path: str) -> bytes:
 def test_a_dataset_of_several_files_is_read_as_the_same_files_here_whatever_goes_wrong(hub, tmp_path, waits):
     elements = rows(12)
     files = {
-        'data/model_name=x/0.parquet': parquet(elements[:16], beside=200_000),
-        'data/model_name=y/1.parquet': parquet(elements[16:32], beside=200_000),
+        'data/model_name=x/0.parquet': parquet(elements[:16], beside=500_000),
+        'data/model_name=y/1.parquet': parquet(elements[16:32], beside=500_000),
         'more/2.jsonl.gz': gzip.compress(lines(elements[32:])),
         'README.md': b'# A dataset',
     }
@@ -112,7 +112,7 @@ def test_the_bytes_are_right_in_the_end(hub, waits, faults):
 def test_tries_come_to_an_end(hub, waits, kind):
     hub.dataset('owner/name', {'a.bin': b'content'})
     hub.faults = {kind: ['503'] * 100}
-    with pytest.raises(InputError, match=rf'^{hub.url} answers 503: try again later\.$'):
+    with pytest.raises(InputError, match=rf'^{NAME}.* cannot be read: {hub.url} answers 503\. Try again later\.$'):
         read(f'{NAME}/a.bin')
     assert len(hub.faults[kind]) == 100 - TRIES
 
@@ -170,6 +170,14 @@ def test_what_was_looked_at_is_what_is_read_though_the_branch_goes_on(hub):
     assert Lineage.query(result.metrics(), Lineage.SOURCE) == {f'hf:datasets.owner/name@{sha}.a.jsonl'}
 
 
+@pytest.mark.parametrize('kind', ['models', 'spaces'])
+def test_models_and_spaces_have_files_as_well(hub, kind):
+    hub.dataset(f'{kind}/owner/name', {'a/b c.bin': b'content'})
+    path = f'hf://{kind}/owner/name/a/b c.bin'.replace('models/', '')
+    assert names(path) == ['a/b c.bin']
+    assert read(path) == b'content'
+
+
 def test_the_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
     hub.dataset('owner/name', {'a/0.bin': b'content'}).private = True
     monkeypatch.setenv('HF_TOKEN', hub.token)
@@ -203,8 +211,12 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
             'it, or to none.',
         ),
         (f'{NAME}/*.csv', None, "No file matches '{at}/*.csv': name files, folders of them, or patterns"),
-        ('hf://owner/name/a.parquet', None, 'names no dataset (it names a model, and only datasets are read): hf://'),
-        ('hf://datasets/name', None, "names no dataset (Invalid HF URI 'hf://datasets/name'. Repository id must be"),
+        (
+            'hf://owner/name/a.parquet', None,
+            'There is no model owner/name on {url} (datasets are hf://datasets/OWNER/NAME), or it is private: check',
+        ),
+        ('hf://buckets/owner/name', None, 'hf://buckets/owner/name is no place on the Hub that is read (it names a bu'),
+        ('hf://datasets/name', None, "is read (Invalid HF URI 'hf://datasets/name'. Repository id must be 'namespace"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_in_a_line_without_the_token(hub, monkeypatch, pattern, token, told, waits):
@@ -254,10 +266,10 @@ def test_nothing_is_written_there(hub):
 
 def test_it_is_a_file_system_as_others_are(hub):
     content = gzip.compress(b'text')
-    hub.dataset('owner/name', {'a/b.gz': content, 'large': b'x' * 2000})
+    hub.dataset('owner/name', {'a/b.gz': content, 'large': b'x' * 2000, 'empty': b''})
     system, path = FileSystems.get_filesystem(NAME), f'{NAME}/a/b.gz'
     assert FileSystems.open(path).read() == b'text'
-    assert read(path) == content
+    assert (read(path), read(f'{NAME}/empty')) == (content, b'')
     assert (system.exists(path), system.exists(f'{NAME}/a'), system.exists(f'{NAME}/c/d')) == (True, False, False)
     assert system.size(path) == system.metadata(path).size_in_bytes == len(content)
     assert (len(system.checksum(path)), len(system.checksum(f'{NAME}/large'))) == (40, 64)

@@ -1,4 +1,7 @@
-"""Files of datasets on the Hugging Face Hub, to Beam: ``hf://datasets/OWNER/NAME[@REVISION][/PATH]``. Only read.
+"""The Hugging Face Hub as a Beam file system: ``hf://datasets/OWNER/NAME[@REVISION][/PATH]``. It is only read.
+
+Beam knows it as soon as this module is imported, which `beam_argilla.files` does, on workers, too. huggingface_hub is
+imported when such a path is used first.
 
 A revision that may change (a branch, a tag, none) is pinned to its commit before anything is looked at, so whatever is
 matched names its commit, and everybody who opens it reads the same bytes, whenever that is.
@@ -32,9 +35,8 @@ from apache_beam.io.filesystem import (
 
 from beam_argilla.errors import InputError
 
-# huggingface_hub is imported by those who read from the Hub only: it takes a while.
-
 _SCHEME = 'hf'
+_KINDS = ('dataset', 'model', 'space')
 _COMMIT = re.compile('[0-9a-f]{40}')
 # What one request brings at least: over a usual line as much takes a few milliseconds, and a request 50 to 100.
 _LEAST_BYTES = 64 << 10
@@ -43,7 +45,7 @@ _COMMITS_KNOWN = 32  # datasets of which a process remembers what lies where
 
 
 class HubFileSystem(FileSystem):
-    """``hf://datasets/OWNER/NAME[@REVISION][/PATH]``.
+    """``hf://datasets/OWNER/NAME[@REVISION][/PATH]``; of models without ``datasets/``, and of ``spaces/``.
 
     The token is that of the environment (``HF_TOKEN``) or of ``hf auth login``, of the machine that reads; the Hub is
     that of ``HF_ENDPOINT``. Whatever cannot be read raises `InputError`, which says what to do.
@@ -52,14 +54,6 @@ class HubFileSystem(FileSystem):
     @classmethod
     def scheme(cls) -> str:
         return _SCHEME
-
-    def pinned(self, pattern: str) -> str:
-        """The path or pattern with the commit in the place of its revision.
-
-        Raises:
-            InputError: there is no such dataset or revision, or it may not be read.
-        """
-        return str(_pinned(pattern))
 
     def match(self, patterns: Sequence[str], limits: Sequence[int | None] | None = None) -> list[MatchResult]:
         return [
@@ -120,8 +114,8 @@ class HubFileSystem(FileSystem):
 
     def report_lineage(self, path: str, lineage: Any) -> None:
         place = _place(path)
-        dataset = place.dataset if place.revision is None else f'{place.dataset}@{place.revision}'
-        lineage.add(_SCHEME, 'datasets', dataset, place.path, last_segment_sep='/')
+        repo = place.repo if place.revision is None else f'{place.repo}@{place.revision}'
+        lineage.add(_SCHEME, f'{place.kind}s', repo, place.path, last_segment_sep='/')
 
     def has_dirs(self) -> bool:
         return True
@@ -161,31 +155,32 @@ def _refuse_to_write(path: str) -> NoReturn:
 class _Place(NamedTuple):
     """What a path names; the revision is a commit once it is pinned, None for the default branch."""
 
-    dataset: str
+    kind: str  # dataset, model or space
+    repo: str
     revision: str | None
     path: str  # in the repository; '' for all of it
 
     def __str__(self) -> str:
-        return f'{_SCHEME}://datasets/{self.dataset}@{self.revision}/{self.path}'.rstrip('/')
+        at = '' if self.revision is None else f'@{self.revision}'
+        return f'{_SCHEME}://{self.prefix}{self.repo}{at}/{self.path}'.rstrip('/')
+
+    @property
+    def prefix(self) -> str:
+        """What is before its name, in paths and addresses."""
+        return '' if self.kind == 'model' else f'{self.kind}s/'
+
+    @property
+    def api(self) -> str:
+        return f'/api/{self.kind}s/{self.repo}'
 
 
-def _place(path: str) -> _Place:
-    """Raises InputError if it names no dataset."""
-    try:
-        from huggingface_hub.utils import parse_hf_uri
-    except ImportError:
-        raise InputError(f'{path}: hf:// needs a later huggingface_hub: pip install -U huggingface_hub.') from None
-    try:
-        uri = parse_hf_uri(path)
-        why = None if uri.type == 'dataset' else f'it names a {uri.type}, and only datasets are read'
-    except ValueError as e:
-        why = str(e).strip().rstrip('.')
-    if why is not None:
-        raise InputError(
-            f'{path} names no dataset ({why}): hf://datasets/OWNER/NAME[@REVISION][/PATTERN], with %2F for a slash in '
-            'the name of a branch.'
-        )
-    return _Place(uri.id, uri.revision, uri.path_in_repo)
+def pinned(path: str) -> str:
+    """The path or pattern with the commit that its revision is now.
+
+    Raises:
+        InputError: there is no such repository or revision, or it may not be read; or the Hub cannot be asked.
+    """
+    return str(_pinned(path))
 
 
 def _pinned(path: str) -> _Place:
@@ -193,7 +188,26 @@ def _pinned(path: str) -> _Place:
     if place.revision is not None and _COMMIT.fullmatch(place.revision):
         return place
     revision = '' if place.revision is None else f'/revision/{quote(place.revision, safe="")}'
-    return place._replace(revision=_json(_get(f'/api/datasets/{place.dataset}{revision}', place))['sha'])
+    return place._replace(revision=_json(_get(f'{place.api}{revision}', place))['sha'])
+
+
+def _place(path: str) -> _Place:
+    """Raises InputError if it names none."""
+    try:
+        from huggingface_hub.utils import parse_hf_uri
+    except ImportError:
+        raise InputError(f'{path}: hf:// needs a later huggingface_hub: pip install -U huggingface_hub.') from None
+    try:
+        uri = parse_hf_uri(path)
+        why = None if uri.type in _KINDS else f'it names a {uri.type}'
+    except ValueError as e:
+        why = str(e).strip().rstrip('.')
+    if why is not None:
+        raise InputError(
+            f'{path} is no place on the Hub that is read ({why}): hf://datasets/OWNER/NAME[@REVISION][/PATTERN], with '
+            '%2F for a slash in the name of a branch.'
+        )
+    return _Place(uri.type, uri.id, uri.revision, uri.path_in_repo)
 
 
 # -- folders
@@ -246,7 +260,7 @@ class _Commit:
 
     def _list(self, folder: str, below: bool) -> dict[str, _Entry]:
         way = f'/{quote(folder, safe="")}' if folder else ''
-        tree = f'/api/datasets/{self._place.dataset}/tree/{self._place.revision}{way}'
+        tree = f'{self._place.api}/tree/{self._place.revision}{way}'
         route: str | None = f'{tree}?recursive={str(below).lower()}'
         found = {}
         while route:
@@ -326,13 +340,14 @@ class _HubFile(io.RawIOBase):
         return found
 
     def _fetch(self, start: int, size: int) -> bytes:
-        route = f'/datasets/{self._place.dataset}/resolve/{self._place.revision}/{quote(self._place.path)}'
-        response = _get(route, self._place, Range=f'bytes={start}-{start + size - 1}')
+        place = self._place
+        route = f'/{place.prefix}{place.repo}/resolve/{place.revision}/{quote(place.path)}'
+        response = _get(route, place, Range=f'bytes={start}-{start + size - 1}')
         content = response.content
         if response.status_code == 200 and len(content) == self._size:  # something between does not know ranges
             content = content[start : start + size]
         if len(content) != size:
-            raise InputError(f'Of {self._place}, {len(content)} bytes came where {size} were asked for.')
+            raise InputError(f'Of {place}, {len(content)} bytes came where {size} were asked for.')
         return content
 
 
@@ -385,22 +400,22 @@ def _json(response: Any) -> Any:
 
 
 def _told(error: Exception, place: _Place, endpoint: str) -> InputError:
-    """What a request's failure means, without the file, so that it is said once for all of them; and without the token.
+    """What a request's failure means; without the file where it is of all files, which is said once for them.
 
-    (Of an HTTP library, a message may hold a header, and a URL of the files' own host a signature.)
+    (The library's own messages may hold a header, with the token, or the address that a file is at, with a signature.)
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import get_token
 
-    dataset = f'{endpoint}/datasets/{place.dataset}'
+    what, page = f'{place.kind} {place.repo}', f'{endpoint}/{place.prefix}{place.repo}'
     set_token = 'set HF_TOKEN, here and where the workers run, to a token that may read it'
     response = getattr(error, 'response', None)
     if isinstance(error, errors.GatedRepoError):
-        return InputError(f'The dataset {place.dataset} is gated: ask for access on {dataset}, and {set_token}.')
+        return InputError(f'The {what} is gated: ask for access on {page}, and {set_token}.')
     if isinstance(error, errors.RevisionNotFoundError):
-        return InputError(f'The dataset {place.dataset} has no revision {place.revision!r}: see {dataset}.')
+        return InputError(f'The {what} has no revision {place.revision!r}: see {page}.')
     if isinstance(error, errors.EntryNotFoundError):
-        return _NoEntry(f'There is no {place.path!r} in {dataset}.')
+        return _NoEntry(f'There is no {place.path!r} in {page}.')
     if response is None:
         token = get_token()
         why = str(error).replace(token, '…') if token else str(error)
@@ -411,8 +426,11 @@ def _told(error: Exception, place: _Place, endpoint: str) -> InputError:
     status, said = response.status_code, response.headers.get('X-Error-Message')
     if status == 401 and said == 'Invalid credentials in Authorization header':
         return InputError(f'{endpoint} does not accept the token: {set_token}, or to none.')
-    if status in (401, 403, 404):
+    if status in (401, 404):
+        datasets = '' if place.kind == 'dataset' else ' (datasets are hf://datasets/OWNER/NAME)'
         return InputError(
-            f'There is no dataset {place.dataset} on {endpoint}, or it is private: check the name, or {set_token}.'
+            f'There is no {what} on {endpoint}{datasets}, or it is private: check the name, or {set_token}.'
         )
-    return InputError(f'{endpoint} answers {status}{f" ({said})" if said else ""}: try again later.')
+    if status == 403:
+        return InputError(f'The {what} may not be read: {set_token}.')
+    return InputError(f'{place} cannot be read: {endpoint} answers {status}. Try again later.')

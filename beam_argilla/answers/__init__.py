@@ -1,0 +1,1 @@
+"""Answered records → tables, training rows, agreement: the way back."""

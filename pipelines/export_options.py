@@ -1,0 +1,134 @@
+"""The options of the way back: which answers, in which form, and where to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from beam_argilla.server.address import check_names
+
+from . import options
+
+if TYPE_CHECKING:
+    import beam_argilla as ba
+
+FORMS = ('answers', 'pairs', 'kto', 'ratings', 'sft')
+Group = argparse._ArgumentGroup
+
+
+def add_reading(group: Group) -> None:
+    """Which answers."""
+    group.add_argument(
+        '--response_status',
+        action='append',
+        choices=['submitted', 'draft', 'discarded'],
+        help='of the responses that --form answers has; repeatable (submitted)',
+    )
+    group.add_argument(
+        '--record_status', action='append', choices=['pending', 'completed'], help='of the records; repeatable (both)'
+    )
+    group.add_argument(
+        '--since',
+        type=moment,
+        metavar='TIME',
+        help='only records that somebody answered from then on, by the server: 2026-11-26, 2026-11-26T12:00+01:00; UTC',
+    )
+    group.add_argument('--anonymous', action='store_true', help='call people annotator-1, annotator-2, …')
+
+
+def add_forming(group: Group) -> None:
+    """In which form."""
+    group.add_argument('--form', choices=FORMS, default='pairs', help='(%(default)s)')
+    group.add_argument(
+        '--aggregate',
+        choices=['mean', 'median', 'majority', 'min', 'max', 'all'],
+        default='mean',
+        help="how several people's answers become one; all: each person's by itself (%(default)s)",
+    )
+    group.add_argument('--min_answers', type=options.positive, default=1, metavar='N', help='that a value needs (1)')
+    group.add_argument('--user', metavar='NAME', help='only the answers of this person')
+    group.add_argument('--suggestions', action='store_true', help='where nobody has answered, suggestions stand in')
+    group.add_argument(
+        '--pairs',
+        choices=['best_worst', 'best_each', 'all'],
+        default='best_worst',
+        help='of an instruction (%(default)s)',
+    )
+    group.add_argument(
+        '--margin', type=float, default=0.0, metavar='X', help='by which scores of pairs must differ (0)'
+    )
+    group.add_argument('--threshold', type=float, metavar='X', help='score from which on a generation is good, for kto')
+    group.add_argument('--min_score', type=float, metavar='X', help='that the best generation must have, for sft')
+    group.add_argument('--corrected', metavar='QUESTION', help='text question with the answer as it should be, for sft')
+    group.add_argument('--good', action='append', metavar='LABEL', help='a label that says so; repeatable (good)')
+    group.add_argument('--bad', action='append', metavar='LABEL', help='a label that says so; repeatable (bad)')
+    group.add_argument(
+        '--text', choices=['plain', 'messages'], default='plain', help='of prompts and answers (%(default)s)'
+    )
+    group.add_argument('--prompt_field', default='instruction', metavar='NAME', help='(%(default)s)')
+
+
+def add_writing(group: Group) -> None:
+    """Where to."""
+    group.add_argument(
+        '--output', metavar='PREFIX', help='of the files, on any Beam file system; of datasets, the folder'
+    )
+    group.add_argument('--format', choices=['parquet', 'jsonl', 'datasets'], default='parquet', help='(%(default)s)')
+    group.add_argument('--report', metavar='FILE.html', help='a page with pictures of how the annotation goes')
+    group.add_argument('--push_to_hub', metavar='OWNER/NAME', help='push it to the Hugging Face Hub as well (HF_TOKEN)')
+    group.add_argument('--private', action='store_true', help='a new dataset there is private')
+    group.add_argument('--failed', metavar='PREFIX', help='write what is refused there, as JSON lines, and go on')
+
+
+def moment(value: str) -> datetime:
+    """A time in ISO form."""
+    try:
+        return datetime.fromisoformat(value.replace('Z', '+00:00'))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{value}: write a time such as 2026-11-26 or 2026-11-26T12:00+01:00'
+        ) from None
+
+
+def rule_of(args: argparse.Namespace) -> ba.Aggregate:
+    """How several people's answers become one."""
+    import beam_argilla as ba
+
+    return ba.Aggregate(args.aggregate, args.min_answers, args.user, args.suggestions)
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """The program's options and Beam's, which are known to make sense as far as that can be seen in them alone.
+
+    Raises:
+        ValueError: a mistake in them.
+    """
+    parser.error = options.mistake  # type: ignore[method-assign]
+    argv = sys.argv[1:] if argv is None else argv
+    args, beam_args = parser.parse_known_args(argv)
+    options.check_repeated(parser, argv)
+    options.check_unknown(parser, beam_args)
+    for name, what in (('dataset', 'whose answers?'), ('output', 'where to?')):
+        if not getattr(args, name):
+            raise ValueError(f'--{name} is missing: {what}')
+    if args.failed == '':
+        raise ValueError('--failed is empty: name a prefix of files or a folder')
+    check_names(args.dataset, args.workspace, False, False)
+    options.check_server(args)
+    options.headers_of(args)
+    if args.margin < 0:
+        raise ValueError(f'--margin {args.margin}: it must not be negative')
+    for name, forms in (
+        ('threshold', ('kto',)),
+        ('min_score', ('sft',)),
+        ('corrected', ('sft',)),
+        ('response_status', ('answers',)),
+    ):
+        if getattr(args, name) is not None and args.form not in forms:
+            raise ValueError(f'--{name} means nothing to --form {args.form}: it is for --form {" or ".join(forms)}.')
+    if args.push_to_hub and args.form == 'answers':
+        raise ValueError('--push_to_hub takes one table, and --form answers makes one for each kind of question')
+    return args, beam_args
