@@ -262,11 +262,13 @@ class _Commit:
         way = f'/{quote(folder, safe="")}' if folder else ''
         tree = f'{self._place.api}/tree/{self._place.revision}{way}'
         route: str | None = f'{tree}?recursive={str(below).lower()}'
-        found = {}
+        found: dict[str, _Entry] = {}
         while route:
             try:
                 response = _get(route, self._place)
             except _NoEntry:
+                if found:  # not all of a list is worse than none
+                    raise
                 break
             for item in _json(response):
                 if item['type'] == 'file':
@@ -333,9 +335,9 @@ class _HubFile(io.RawIOBase):
         found = self._block[position : position + size] if goes_on else b''
         if len(found) < size:
             self._step = min(2 * self._step, _MOST_AHEAD_BYTES) if goes_on and self._block else _LEAST_BYTES
-            self._start = self._at + len(found)
-            missing = size - len(found)
-            self._block = self._fetch(self._start, min(max(missing, self._step), self._size - self._start))
+            start, missing = self._at + len(found), size - len(found)
+            self._block = self._fetch(start, min(max(missing, self._step), self._size - start))
+            self._start = start
             found += self._block[:missing]
         return found
 
@@ -361,7 +363,7 @@ class _NoEntry(InputError):
 def _endpoint() -> str:
     from huggingface_hub import constants
 
-    return os.environ.get('HF_ENDPOINT', constants.ENDPOINT).rstrip('/')
+    return (os.environ.get('HF_ENDPOINT') or constants.ENDPOINT).rstrip('/')
 
 
 def _get(route: str, place: _Place, **headers: str) -> Any:

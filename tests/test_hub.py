@@ -117,6 +117,18 @@ def test_tries_come_to_an_end(hub, waits, kind):
     assert len(hub.faults[kind]) == 100 - TRIES
 
 
+def test_what_could_not_be_read_can_be_later(hub):
+    content = np.random.default_rng(2).bytes(300_000)
+    hub.dataset('owner/name', {'a.bin': content})
+    with open_file(f'{NAME}/a.bin') as file:
+        assert file.read(10) == content[:10]
+        hub.faults = {'file': ['503'] * TRIES}
+        file.seek(200_000)
+        with pytest.raises(InputError):
+            file.read(10)
+        assert file.read(10) == content[200_000:200_010]
+
+
 def test_small_steps_cost_few_requests_and_lines_are_lines(hub):
     content = b''.join(b'%0100d\n' % i for i in range(30_000))
     hub.dataset('owner/name', {'a.txt': content})
