@@ -179,10 +179,8 @@ class _Api(_Handler):
             self.answer(200, json.dumps({'id': name, 'sha': sha}).encode(), fault)
         elif kind == 'tree':
             self.tree(files, path, parse_qs(url.query), fault)
-        elif dataset.gated and token is None:
-            self.no(
-                401, 'GatedRepo', f'Access to dataset {name} is restricted. You must be authenticated to access it.'
-            )
+        elif dataset.gated:
+            self.no(401 if token is None else 403, 'GatedRepo', f'Access to dataset {name} is restricted.')
         elif path not in files:
             self.no(404, 'EntryNotFound', 'Entry not found')
         else:

@@ -204,10 +204,13 @@ def test_the_token_goes_to_the_hub_and_nowhere_else(hub, monkeypatch):
         (NAME, 'hf_secret', None),
         (f'{NAME}@nowhere', None, "The dataset owner/name has no revision 'nowhere': see {url}/datasets/owner/name."),
         (f'{NAME}@{"0" * 40}', None, 'The dataset owner/name has no revision {zeros!r}: see {url}/datasets/'),
-        (
-            'hf://datasets/owner/gated', None,
-            '{path}: The dataset owner/gated is gated: ask for access on {url}/datasets/owner/gated, and set HF_TOKEN, '
-            'here and where the workers run, to a token that may read it.',
+        *(
+            (
+                'hf://datasets/owner/gated', token,
+                '{path}: The dataset owner/gated is gated: ask for access on {url}/datasets/owner/gated, and set '
+                'HF_TOKEN, here and where the workers run, to a token that may read it.',
+            )
+            for token in (None, 'hf_secret')
         ),
         *(
             (
