@@ -55,6 +55,7 @@ setup(
         'argilla>=2.8,<3',
         'datasets>=3',
         'httpx>=0.26,<1',
+        'huggingface_hub<3',  # that datasets brings; hf:// needs 1.31
         'idna>=3',
         'msgspec>=0.18.6',
         'orjson>=3.9',

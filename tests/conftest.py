@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from beam_argilla.local import LocalServer, serve
+from tests import fake_hub
 
 if TYPE_CHECKING:
     import argilla as rg
@@ -71,3 +74,35 @@ def sdk(argilla_server: LocalServer) -> rg.Argilla:
     import argilla as rg
 
     return rg.Argilla(api_url=argilla_server.api_url, api_key=argilla_server.api_key)
+
+
+@pytest.fixture(scope='session')
+def hub_server() -> Iterator[fake_hub.Hub]:
+    with fake_hub.serve() as hub:
+        yield hub
+
+
+@pytest.fixture
+def waits(monkeypatch) -> list[float]:
+    """How long huggingface_hub would have waited between its tries: it does not."""
+    import huggingface_hub.utils._http
+
+    waits: list[float] = []
+    clock = types.SimpleNamespace(**{**vars(time), 'sleep': waits.append})
+    monkeypatch.setattr(huggingface_hub.utils._http, 'time', clock)
+    return waits
+
+
+@pytest.fixture
+def hub(hub_server, waits, monkeypatch, tmp_path) -> fake_hub.Hub:
+    """A Hugging Face Hub of this machine, without datasets and faults, to one who has no token."""
+    import huggingface_hub.constants
+
+    hub_server.datasets.clear()
+    hub_server.faults.clear()
+    hub_server.asked.clear()
+    monkeypatch.setenv('HF_ENDPOINT', hub_server.url)
+    monkeypatch.delenv('HF_TOKEN', raising=False)
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_TOKEN_PATH', str(tmp_path / 'no token'))
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_DOWNLOAD_TIMEOUT', 1)  # seconds
+    return hub_server

@@ -1,176 +1,232 @@
-"""A Hugging Face Hub on this machine, as far as its file system asks for it, and as bad as a test wants it."""
+"""A Hugging Face Hub of this machine: what its API says of datasets, and their files on a host of their own, as there.
+
+What goes wrong is on a schedule: `Hub.faults` holds, for a kind of request, what is done to the next ones.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import NamedTuple
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
-BREAKS_OFF = 'breaks off'  # in the middle of an answer
-Schedule = Callable[[int, str], Any]  # number of the request, its path → a status, BREAKS_OFF, or None: all is well
+PAGE = 3  # entries of a listing; the real one has 1,000
 
 
-class FakeHub:
-    """Datasets on a server.
+@dataclass
+class Dataset:
+    """Commits are pictures of the files; revisions are names of them."""
 
-    Attributes:
-        url: its address.
-        datasets: OWNER/NAME → revision → path → content; ``main`` is there always.
-        private: those that need the token ``hf_right``; `gated` those that need it, and say so.
-        ranges: (path, first byte, number of bytes) of each range that was sent.
-        commit: of each revision, which moves when `push` is called.
+    commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    private: bool = False
+    gated: bool = False
+
+    def commit(self, files: dict[str, bytes], revision: str = 'main') -> str:
+        sha = hashlib.sha1(repr(sorted(files.items())).encode()).hexdigest()
+        self.commits[sha] = dict(files)
+        self.revisions[revision] = sha
+        return sha
+
+
+class Asked(NamedTuple):
+    """A request: its kind (``revision``, ``tree``, ``resolve``, ``file``), the path in it, and the bytes answered."""
+
+    kind: str
+    path: str
+    range: tuple[int, int] | None
+    token: str | None
+    sent: int
+
+
+@dataclass
+class Hub:
+    """Attributes:
+    faults: kind of request → what is done to each of the next ones: a status, ``'429 in 7'``, ``'break'`` (off in
+        the middle of the answer), ``'silent'`` (none within the client's time), ``'whole'`` (as if there were no
+        ranges), ``'page'`` (one for people), ``'ok'``.
     """
 
-    def __init__(self) -> None:
-        self.datasets: dict[str, dict[str, dict[str, bytes]]] = {}
-        self.commits: dict[str, dict[str, bytes]] = {}
-        self.heads: dict[tuple[str, str], str] = {}
-        self.private: set[str] = set()
-        self.gated: set[str] = set()
-        self.ranges: list[tuple[str, int, int]] = []
-        self.paths: list[str] = []
-        self.schedule: Schedule = lambda number, path: None
-        self.page = 1000
-        hub = self
+    url: str = ''
+    datasets: dict[str, Dataset] = field(default_factory=dict)  # by name; others by models/OWNER/NAME
+    token: str = 'hf_secret'
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
+    def dataset(self, name: str, files: dict[str, bytes]) -> Dataset:
+        self.datasets[name] = Dataset()
+        self.datasets[name].commit(files)
+        return self.datasets[name]
 
-            def do_GET(self) -> None:
-                hub.answer(self)
+    def count(self, kind: str) -> int:
+        return sum(asked.kind == kind for asked in self.asked)
 
-            def do_HEAD(self) -> None:
-                hub.answer(self)
+    def bytes_of(self, path: str) -> int:
+        """How many were sent of a file."""
+        return sum(asked.sent for asked in self.asked if asked.kind == 'file' and asked.path == path)
 
-            def do_POST(self) -> None:
-                hub.answer(self)
 
-            def log_message(self, *_: Any) -> None:
-                pass
+@contextlib.contextmanager
+def serve() -> Iterator[Hub]:
+    hub, files = Hub(), _server()
+    api = _server()
+    hub.url = f'http://127.0.0.1:{api.server_port}'
+    stop = threading.Event()
+    handlers = {'hub': hub, 'stop': stop, 'files_url': f'http://127.0.0.1:{files.server_port}'}
+    api.RequestHandlerClass = type('Api', (_Api,), handlers)
+    files.RequestHandlerClass = type('Files', (_Files,), handlers)
+    try:
+        yield hub
+    finally:
+        stop.set()
+        for server in (api, files):
+            server.shutdown()
+            server.server_close()
 
-        self._server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-        self._lock = threading.Lock()
-        self.url = f'http://127.0.0.1:{self._server.server_port}'
 
-    def push(self, repo: str, files: dict[str, bytes], revision: str = 'main') -> str:
-        """Makes the revision consist of these files; the commit."""
-        commit = hashlib.sha1(f'{repo}{revision}{len(self.commits)}'.encode()).hexdigest()
-        self.commits[commit] = files
-        self.heads[repo, revision] = self.heads[repo, commit] = commit
-        return commit
+def _server() -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(('127.0.0.1', 0), BaseHTTPRequestHandler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+    return server
 
-    @contextlib.contextmanager
-    def running(self) -> Iterator[FakeHub]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={'poll_interval': 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
-        url = urlsplit(request.path)
-        body = request.rfile.read(int(request.headers.get('Content-Length') or 0))
-        with self._lock:
-            fault = self.schedule(len(self.paths), url.path)
-            self.paths.append(url.path)
-        if isinstance(fault, int):
-            self._send(request, fault, b'{"error":"busy"}', {'Retry-After': '0'})
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    stop: threading.Event
+    files_url: str
+    protocol_version = 'HTTP/1.1'
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def answer(self, status: int, body: bytes = b'', fault: str = 'ok', **headers: str) -> None:
+        self.send_response(status)
+        self.send_header('Content-Length', str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace('_', '-'), value)
+        self.end_headers()
+        if fault == 'break':
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            self.close_connection = True
+            self.connection.close()
             return
-        match = re.fullmatch(r'(/api)?/datasets/(?P<repo>[^/]+/[^/]+)(/(?P<what>[a-z-]+)/(?P<rest>.*))?', url.path)
-        if match is None:
-            self._send(request, 404, b'{}')
+        self.wfile.write(body)
+
+    def no(self, status: int, code: str, message: str = '') -> None:
+        self.answer(status, json.dumps({'error': message or code}).encode(), X_Error_Code=code, X_Error_Message=message)
+
+    def goes_wrong(self, kind: str) -> str | None:
+        """What to do to the answer; None if it was given."""
+        faults = self.hub.faults.get(kind, [])
+        fault = faults.pop(0) if faults else 'ok'
+        if fault == 'silent':
+            self.stop.wait(60)
+            self.close_connection = True
+            return None
+        if fault == 'page':
+            self.answer(200, b'<html>Log in</html>')
+            return None
+        if fault[:3].isdigit():
+            status, _, seconds = fault.partition(' in ')
+            self.answer(int(status), **({'Retry_After': seconds} if seconds else {}))
+            return None
+        return fault
+
+    def note(self, kind: str, path: str, range: tuple[int, int] | None = None, sent: int = 0) -> None:
+        token = self.headers.get('Authorization')
+        self.hub.asked.append(Asked(kind, path, range, token and token.removeprefix('Bearer '), sent))
+
+
+class _Api(_Handler):
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        parts = url.path.strip('/').split('/')
+        is_api = parts[0] == 'api'
+        kind_of_repo = parts.pop(0) if is_api or parts[0] in ('datasets', 'spaces') else 'models'
+        if is_api:
+            kind_of_repo = parts.pop(0)
+        if kind_of_repo not in ('datasets', 'spaces', 'models'):  # what else huggingface_hub asks for
+            self.answer(404)
             return
-        repo, what, rest = match['repo'], match['what'], match['rest'] or ''
-        if not any(known == repo for known, _ in self.heads) or (repo in self.private and not self._is_known(request)):
-            self._send(request, 401, b'{}', {'X-Error-Code': 'RepoNotFound', 'X-Error-Message': 'Repository not found'})
+        name, kind = '/'.join(parts[:2]), (parts[2:] or ['revision'])[0]
+        name = name if kind_of_repo == 'datasets' else f'{kind_of_repo}/{name}'
+        revision, path = unquote((parts[3:] or ['main'])[0]), unquote('/'.join(parts[4:]))
+        self.note(kind, path)
+        fault = self.goes_wrong(kind)
+        if fault is None:
             return
-        if repo in self.gated and not self._is_known(request):
-            self._send(request, 401, b'{}', {'X-Error-Code': 'GatedRepo', 'X-Error-Message': 'Access is restricted'})
+        token = self.hub.asked[-1].token
+        if token not in (None, self.hub.token):
+            self.no(401, '', 'Invalid credentials in Authorization header')
             return
-        revision, _, path = (unquote(part) for part in rest.partition('/'))
-        commit = self.heads.get((repo, revision or 'main'))
-        if commit is None:
-            self._send(request, 404, b'{}', {'X-Error-Code': 'RevisionNotFound', 'X-Error-Message': 'Invalid rev id'})
+        dataset = self.hub.datasets.get(name)
+        if dataset is None or (dataset.private and token is None):
+            self.no(*((404, 'RepoNotFound') if token else (401, '', 'Invalid username or password.')))
             return
-        files = self.commits[commit]
-        if what in (None, 'revision'):
-            info = {'id': repo, 'sha': commit, 'private': False, 'siblings': [], 'tags': [], 'downloads': 0, 'likes': 0}
-            self._send(request, 200, json.dumps(info).encode())
-        elif what == 'tree':
-            query = parse_qs(url.query)
-            self._tree(request, files, path, query, f'{self.url}{url.path}')
-        elif what == 'paths-info':
-            sent = parse_qs(body.decode()) if not body.startswith(b'{') else json.loads(body)
-            wanted = [unquote(p) for p in sent.get('paths', [])]
-            found = [entry for entry in _entries(files, '', True) if entry['path'] in wanted]
-            self._send(request, 200, json.dumps(found).encode())
-        elif what == 'resolve' and path in files:
-            self._file(request, path, files[path], fault)
+        sha = dataset.revisions.get(revision, revision)
+        if sha not in dataset.commits:
+            self.no(404, 'RevisionNotFound', f'Invalid rev id: {revision}')
+            return
+        files = dataset.commits[sha]
+        if kind == 'revision':
+            self.answer(200, json.dumps({'id': name, 'sha': sha}).encode(), fault)
+        elif kind == 'tree':
+            self.tree(files, path, parse_qs(url.query), fault)
+        elif dataset.gated:
+            self.no(401 if token is None else 403, 'GatedRepo', f'Access to dataset {name} is restricted.')
+        elif path not in files:
+            self.no(404, 'EntryNotFound', 'Entry not found')
         else:
-            self._send(request, 404, b'{}', {'X-Error-Code': 'EntryNotFound', 'X-Error-Message': 'Entry not found'})
+            self.answer(302, b'', Location=f'{self.files_url}/{sha}/{quote(path)}?Signature=secret')
 
-    def _is_known(self, request: BaseHTTPRequestHandler) -> bool:
-        return request.headers.get('Authorization') == 'Bearer hf_right'
-
-    def _tree(self, request: Any, files: dict[str, bytes], path: str, query: dict[str, list[str]], url: str) -> None:
-        recursive = query.get('recursive', ['False'])[0].lower() == 'true'
-        entries = _entries(files, path, recursive)
-        if path and not entries:
-            self._send(request, 404, b'{}', {'X-Error-Code': 'EntryNotFound', 'X-Error-Message': 'Entry not found'})
+    def tree(self, files: dict[str, bytes], folder: str, query: dict[str, list[str]], fault: str) -> None:
+        recursive = query['recursive'] == ['true']
+        prefix = f'{folder}/' if folder else ''
+        entries = {}
+        for path in (path for path in files if path.startswith(prefix)):
+            first, *rest = path[len(prefix) :].split('/')
+            if rest:
+                entries[prefix + first] = {'type': 'directory', 'oid': '0', 'size': 0, 'path': prefix + first}
+            if recursive or not rest:
+                oid = hashlib.sha256(files[path]).hexdigest()
+                lfs = (
+                    {'lfs': {'oid': oid, 'size': len(files[path]), 'pointerSize': 1}} if len(files[path]) > 1000 else {}
+                )
+                entries[path] = {'type': 'file', 'oid': oid[:40], 'size': len(files[path]), 'path': path, **lfs}
+        if not entries:
+            self.no(404, 'EntryNotFound', f'{folder} does not exist')
             return
-        at = int(query.get('cursor', ['0'])[0])
-        more = {}
-        if at + self.page < len(entries):
-            more['Link'] = f'<{url}?recursive={recursive}&cursor={at + self.page}>; rel="next"'
-        self._send(request, 200, json.dumps(entries[at : at + self.page]).encode(), more)
+        start = int(query.get('cursor', ['0'])[0])
+        page = list(entries.values())[start : start + PAGE]
+        after, headers = start + PAGE, {}
+        if after < len(entries):
+            way, _, _ = self.path.partition('?')
+            recursive_text = str(recursive).lower()
+            headers['Link'] = f'<{self.hub.url}{way}?recursive={recursive_text}&cursor={after}>; rel="next"'
+        self.answer(200, json.dumps(page).encode(), fault, **headers)
 
-    def _file(self, request: Any, path: str, content: bytes, fault: Any) -> None:
-        asked = re.fullmatch(r'bytes=(\d+)-(\d+)', request.headers.get('Range') or '')
-        first, last = (int(asked[1]), min(int(asked[2]), len(content) - 1)) if asked else (0, len(content) - 1)
-        part = content[first : last + 1]
-        headers = {'ETag': '"x"', 'X-Repo-Commit': '0' * 40}
+
+class _Files(_Handler):
+    def do_GET(self) -> None:
+        sha, _, path = unquote(urlsplit(self.path).path).strip('/').partition('/')
+        content = next(d.commits[sha] for d in self.hub.datasets.values() if sha in d.commits)[path]
+        start, end = 0, len(content)
+        asked = self.headers.get('Range')
         if asked:
-            headers['Content-Range'] = f'bytes {first}-{last}/{len(content)}'
-        if request.command == 'GET':
-            with self._lock:
-                self.ranges.append((path, first, len(part)))
-        self._send(request, 206 if asked else 200, part, headers, fault == BREAKS_OFF)
-
-    def _send(
-        self, request: Any, status: int, content: bytes, headers: dict[str, str] | None = None, broken: bool = False
-    ) -> None:
-        request.send_response(status)
-        for name, value in (headers or {}).items():
-            request.send_header(name, value)
-        request.send_header('Content-Length', str(len(content)))
-        request.end_headers()
-        if request.command != 'HEAD':
-            request.wfile.write(content[: len(content) // 2] if broken else content)
-        if broken:
-            request.close_connection = True
-
-
-def _entries(files: dict[str, bytes], path: str, recursive: bool) -> list[dict[str, Any]]:
-    prefix = f'{path}/' if path else ''
-    found: dict[str, dict[str, Any]] = {}
-    for name, content in files.items():
-        if not name.startswith(prefix):
-            continue
-        parts = name[len(prefix) :].split('/')
-        for depth in range(1, len(parts)):
-            folder = prefix + '/'.join(parts[:depth])
-            if recursive or depth == 1:
-                found.setdefault(folder, {'type': 'directory', 'path': folder, 'oid': 'd', 'size': 0})
-        if recursive or len(parts) == 1:
-            oid = hashlib.sha1(content).hexdigest()
-            found[name] = {'type': 'file', 'path': name, 'oid': oid, 'size': len(content)}
-    return list(found.values())
+            first, _, last = asked.removeprefix('bytes=').partition('-')
+            start, end = int(first), min(int(last) + 1, len(content))
+        fault = self.goes_wrong('file')
+        if fault == 'whole':
+            asked, start, end = None, 0, len(content)
+        self.note('file', path, (start, end), end - start if fault else 0)
+        if fault is None:
+            return
+        headers = {'Content_Range': f'bytes {start}-{end - 1}/{len(content)}'} if asked else {}
+        self.answer(206 if asked else 200, content[start:end], fault, **headers)

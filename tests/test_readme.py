@@ -57,8 +57,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(folder, argilla_server, monkeypatch, capfd):
+def run(folder, argilla_server, hub, monkeypatch, capfd):
     """Runs a block in the folder, and returns what it prints."""
+    pairs = folder / 'pairs.parquet'
+    pq.write_table(pa.Table.from_pylist([beam_argilla.LAYOUTS['ultrafeedback_binarized'].example]), pairs)
+    published = {'README.md': b'#', 'data/train_prefs-00000-of-00001.parquet': pairs.read_bytes()}
+    hub.dataset('HuggingFaceH4/ultrafeedback_binarized', published)
     monkeypatch.chdir(folder)
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))

@@ -125,15 +125,16 @@ def test_of_beam_the_tasks_know_nothing_and_the_server_room_a_secret_and_a_delay
     assert found == known
 
 
-def test_one_room_knows_the_network():
+def test_one_room_knows_the_network_and_one_file_the_hub():
     asking = {
-        str(file.relative_to(ROOT / 'beam_argilla').parts[0])
+        (package, str(file.relative_to(ROOT / 'beam_argilla').parts[0]))
         for file in files()
         if file.is_relative_to(ROOT / 'beam_argilla')
         for imported, _ in imports(file)
-        if imported.split('.')[0] in ('httpx', 'requests', 'argilla')
+        if (package := imported.split('.')[0]) in ('httpx', 'requests', 'argilla', 'huggingface_hub')
     }
-    assert asking == {'server'}
+    assert {place for package, place in asking if package != 'huggingface_hub'} == {'server'}
+    assert {place for package, place in asking if package == 'huggingface_hub'} == {'hub.py'}
 
 
 def test_the_programs_hold_nothing_that_a_worker_unpickles():
@@ -166,9 +167,10 @@ LIGHT = """
 import sys
 import beam_argilla as ba
 ba.Columns(); ba.Policies(); ba.Preference(4).settings(); ba.TextGeneration().settings()
-print(sorted({'apache_beam', 'pyarrow', 'numpy', 'argilla', 'datasets', 'pandas'} & sys.modules.keys()))
+heavy = {'argilla', 'datasets', 'huggingface_hub'}
+print(sorted({*heavy, 'apache_beam', 'pyarrow', 'numpy', 'pandas'} & sys.modules.keys()))
 for name in ba.__all__: getattr(ba, name)
-print(sorted({'argilla', 'datasets'} & sys.modules.keys()))
+print(sorted(heavy & sys.modules.keys()))
 """
 
 

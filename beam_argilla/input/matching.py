@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from beam_argilla.errors import InputError
-from beam_argilla.files import is_local
+from beam_argilla.files import is_local, pinned
 from beam_argilla.input.kinds import FORMATS, kind_by_name
 from beam_argilla.input.saved import data_folder
 
@@ -69,7 +69,7 @@ def matching_files(
         InputError: a pattern matches no file.
     """
     files: dict[str, Any] = {}
-    for pattern in patterns:
+    for pattern in map(pinned, patterns):
         for file in _files_of(pattern, format, config, split):
             files.setdefault(_identity(file.path), file)
     return sorted(files.values(), key=lambda file: file.path)

@@ -133,7 +133,7 @@ class ReadGenerations(Fallible):
         self.names: Mapping[str, str] = {}
         whole, num_bytes = clustered, None
         if validate:
-            self.patterns = [pinned(pattern) for pattern in self.patterns]
+            self.patterns = [pinned(pattern) for pattern in self.patterns]  # what is looked at is what is read
             files = matching_files(self.patterns, *self._choice)
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names

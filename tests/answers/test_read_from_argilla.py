@@ -237,18 +237,19 @@ def test_while_people_answer_each_new_state_of_an_answer_comes_once_in_its_windo
     late = Person(api, 'late')
 
     def go_on() -> None:
-        time.sleep(4)
+        while len(STATES) < 2:
+            time.sleep(0.1)
         bob.answers(ids['r0000'], {'good': 2})
         late.answers(ids['r0001'], {'good': 3})
 
-    answering = threading.Thread(target=go_on)
-    answering.start()
     STATES.clear()
-    until = datetime.now(timezone.utc) + timedelta(seconds=8)
+    answering = threading.Thread(target=go_on, daemon=True)
+    answering.start()
+    until = datetime.now(timezone.utc) + timedelta(seconds=12)
     with pipeline() as p:
         records = p | ba.ReadFromArgilla(name, connection=connection, poll=1, until=until)
         _ = records | beam.WindowInto(FixedWindows(2)) | beam.Map(see)
-    answering.join()
+    answering.join(timeout=1)
     expected = [('r0000', ada.name, 1), ('r0000', bob.name, 1), ('r0000', bob.name, 2), ('r0001', late.name, 3)]
     assert expected == STATES
 

@@ -270,9 +270,9 @@ def test_soak(argilla_server, sdk):
     short = [Fault('429 seconds', status=429, headers={'Retry-After': '0'}), Fault('delay', delay=0.05)]
     faults = [f for f in FAULTS.values() if f.name not in ('429 seconds', '429 date', 'delay')] + short
     with FaultProxy(argilla_server.api_url, seeded(7, 0.35, faults)) as proxy:
-        load(proxy.url, argilla_server.api_key, name, records, max_records=30, max_in_flight=4)
+        load(proxy.url, argilla_server.api_key, name, records, max_records=15, max_in_flight=4)
     assert proxy.faulty_share >= 0.2
-    assert len(proxy.events) > 40
+    assert len(proxy.events) > 80
     assert set(proxy.counts) == {PASS.name, *(f.name for f in faults)}
     assert proxy.most_at_once() > 1
     assert_holds(sdk, name, records)
