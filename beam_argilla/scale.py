@@ -13,8 +13,8 @@ class Scale:
     """A rule by which scores become ratings. Without one nothing is rounded.
 
     A score goes to the rating that lies nearest to the same place between the ends; half-way, to the higher one. The
-    exact score is kept as metadata (see `Preference.scores`). A score that is beyond the ends or no number stays what
-    it is, and so is reported with its record and not suggested.
+    exact score is kept as metadata (see `Preference.scores`). A score that is beyond the ends or no number is
+    reported with its record and not suggested.
 
     Args:
         from_: the scores that stand for the lowest and the highest rating: ``(0, 10)``; of ranks, of which the smallest
@@ -54,7 +54,7 @@ class Scale:
         if isinstance(self.from_, Mapping):
             return Fraction(self.from_[text]) if text in self.from_ else None
         low, high = map(Fraction, self.from_)
-        score = _number(text)
+        score = exact(text)
         place = None if score is None else (score - low) / (high - low)
         return place if place is not None and 0 <= place <= 1 else None
 
@@ -64,14 +64,22 @@ class Scale:
         if place is None:
             return None
         aim = self.to[0] + place * (self.to[-1] - self.to[0])
-        score = self.from_[text] if isinstance(self.from_, Mapping) else _number(text)
+        score = self.from_[text] if isinstance(self.from_, Mapping) else exact(text)
         return min(self.to, key=lambda rating: (abs(rating - aim), -rating)), float(score or 0)
+
+
+_OFF = ' (not on the scale)'
+
+
+def off_scale(text: str) -> str:
+    """What is said of a score that is on no scale, lest it be taken for the rating that it may look like."""
+    return text if text.endswith(_OFF) else text + _OFF
 
 
 # Digits of ASCII alone, and no exponent that would fill the memory.
 _NUMBER = re.compile(r'\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]{1,3})?\s*', re.IGNORECASE)
 
 
-def _number(text: str) -> Fraction | None:
-    """The number exactly, where a float would round."""
+def exact(text: str) -> Fraction | None:
+    """The number exactly, where a float would round; None if the text is none."""
     return Fraction(text.strip()) if _NUMBER.fullmatch(text) else None

@@ -131,12 +131,14 @@ def prepare(
             raise ValueError(
                 '--retry_failed goes with one --layout at a time: retry what was refused of each by itself.'
             )
-        whole = bool(reads) or args.task == 'text_generation'
+        whole, joined = bool(reads) or args.task == 'text_generation', False
         if reads:
+            joined = reads[0].is_joined
             columns = replace(reads[0].columns, metadata=reads[0].facts.metadata or (), lenient=True)
         elif args.layout and args.layout != ['auto']:
-            columns = columns.over(ba.layout_of(args.layout[0]).columns)
-        retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle)
+            layout = ba.layout_of(args.layout[0])
+            columns, joined = columns.over(layout.columns), layout.is_joined
+        retry = ba.ReadFailed(args.retry_failed, columns, whole, args.shuffle, joined)
     # A dry run changes nothing: the refusals of earlier runs stay where they are, too.
     write_failed = None if args.failed is None or args.dry_run else ba.WriteFailed(args.failed)
     if is_empty(reads, retry):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
 import beam_argilla as ba
+from beam_argilla.input.canonical import canonical_tables
 
 
 @pytest.mark.parametrize(
@@ -54,3 +56,13 @@ def test_a_scale_that_is_none_is_refused_where_it_is_written(from_, to):
 
 def test_scales_are_equal_and_hashable_as_columns_are():
     assert len({ba.Scale((0, 1)), ba.Scale((0, 1), [1, 2, 3, 4, 5]), ba.Scale({'a': 1}), ba.Scale({'a': 1})}) == 2
+
+
+def test_a_score_that_is_off_its_scale_is_not_the_rating_that_it_looks_like():
+    columns = ba.Columns(scale=ba.Scale((4, 0)))  # ranks, of which 5 is beyond the worst
+    rows = [{'instruction': 'q', 'generation': str(rank), 'rating': rank} for rank in (0, 5)]
+    tables, _ = canonical_tables(pa.Table.from_pylist(rows), columns)
+    assert tables[0].column('rating').to_pylist() == ['5', '5 (not on the scale)']
+    (record,) = ba.Preference(2).records(tables[0])
+    assert [(s.question, s.value) for s in record.suggestions] == [('generations-0-rating', 5)]
+    assert '5 (not on the scale)' in record.warnings[0]

@@ -54,6 +54,8 @@ class ReadFailed(Fallible):
         groups_are_whole: whether rows that are a part of a group may be sent: there is no group to overwrite (text
             generation), or the rest of it is read too. A wide row (its generations are a list) is a whole group.
         shuffle: whether wide rows may share an id, as in `GroupGenerations`: then one of them is a part, too.
+        joined: the instructions of rows as they were read are elsewhere (prompts in another file, messages that name
+            the one that they answer): such rows wait for the input to be repaired, and keep their reason.
 
     Raises:
         InputError: there is no such file.
@@ -64,14 +66,16 @@ class ReadFailed(Fallible):
         >>> again['records'] | ba.WriteRecords('answers', connection=connection)
     """
 
-    def __init__(self, place: str, columns: Columns, groups_are_whole: bool, shuffle: bool = False):
+    def __init__(
+        self, place: str, columns: Columns, groups_are_whole: bool, shuffle: bool = False, joined: bool = False
+    ):
         super().__init__()
         self.files = files_to_read(place)
         if not self.files:
             raise InputError(
                 f'No file matches {place!r}: name a {SUFFIX} file, or the prefix or folder that was given to --failed.'
             )
-        self._parse = _Parse(as_columns(columns), groups_are_whole, shuffle)
+        self._parse = _Parse(as_columns(columns), groups_are_whole, shuffle, joined)
 
     def expand(self, pbegin: beam.pvalue.PBegin) -> dict[str, beam.PCollection]:
         files = pbegin | 'Files' >> beam.Create(self.files)
@@ -258,8 +262,9 @@ def _origins(line: _Line) -> Iterator[tuple[Place, str | None]]:
 class _Parse(beam.DoFn):
     """(path, number, line of JSON) → what the line holds."""
 
-    def __init__(self, columns: Columns, groups_are_whole: bool, shuffle: bool):
+    def __init__(self, columns: Columns, groups_are_whole: bool, shuffle: bool, joined: bool = False):
         self._columns = columns
+        self._with_the_input = ('file', 'text', *(['input'] if joined else []))
         metadata = [METADATA_PREFIX + name for name in columns.metadata]
         self._canonical = Columns(**{name: name for name in COLUMNS}, metadata=metadata)
         self._groups_are_whole = groups_are_whole
@@ -283,7 +288,7 @@ class _Parse(beam.DoFn):
         yield from (beam.pvalue.TaggedOutput('origins', origin) for origin in _origins(line))
         if line.kind == 'record':
             yield line.content
-        elif line.kind in ('file', 'text') or self._is_repeated(line):
+        elif line.kind in self._with_the_input or self._is_repeated(line):
             # It is read, or not, with the rest of the input.
             yield refuse(line.said)
         elif line.kind == 'input':  # rows as they were read have nothing to do with each other

@@ -18,7 +18,7 @@ from beam_argilla.input.chat import as_json, role_of
 from beam_argilla.input.values import as_list, as_mapping
 from beam_argilla.partitions import split
 from beam_argilla.refusing import Fallible, Refused, refuse
-from beam_argilla.scale import Scale
+from beam_argilla.scale import Scale, exact, off_scale
 
 _PARTITIONS = 64
 
@@ -147,7 +147,8 @@ class _Find(beam.DoFn):
         by_id = {row['instruction']: row for row in messages}
         answers: dict[str, list[dict[str, Any]]] = {}
         for row in by_id.values():
-            said = {k: v for k, v in row.items() if v is not None}
+            # Without the instruction, which is not known: whoever repairs it has to say what it is.
+            said = {k: v for k, v in row.items() if v is not None and k != 'instruction'}
             if self._says(row, 'deleted') in ('true', 'True', '1'):
                 yield _refused(said, 'DeletedMessage', 'The message was deleted by its authors: leave it out.')
             elif role_of(self._says(row, 'role')) == 'assistant':
@@ -180,15 +181,21 @@ class _Find(beam.DoFn):
 
     def _rated(self, siblings: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Ranks from 0 on among siblings as ratings; of one alone a rank says nothing."""
-        ranks = [int(float(row['rating'])) for row in siblings if row['rating'] is not None]
-        scale = Scale((max(ranks), 0), self._ratings) if ranks and max(ranks) > 0 else None
+        ranks = [rank for row in siblings if (rank := exact(row['rating'] or '')) is not None]
+        scale = Scale((float(max(ranks)), 0), self._ratings) if ranks and max(ranks) > 0 else None
         for row in siblings:
-            rated = scale.rate(row['rating']) if scale is not None and row['rating'] is not None else None
-            yield {**row, 'rating': None if rated is None else str(rated[0])}
+            yield {**row, 'rating': _rating(row['rating'], scale)}
 
     def _says(self, row: dict[str, Any], name: str) -> str | None:
         values = row.get(METADATA_PREFIX + getattr(self._parents, name))
         return values[0] if values else None
+
+
+def _rating(rank: str | None, scale: Scale | None) -> str | None:
+    if rank is None or (scale is None and exact(rank) is not None):
+        return None
+    rated = None if scale is None else scale.rate(rank)
+    return off_scale(rank) if rated is None else str(rated[0])
 
 
 _NO_PROMPT = 'What the message answers is not there, among the messages of tree {tree!r}: are all of the files read?'

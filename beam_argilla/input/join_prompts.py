@@ -78,7 +78,7 @@ _TWO_PROMPTS = 'There are different prompts with the key {key!r}: which is meant
 
 
 def _refused(table: pa.Table, error: str, message: str) -> Iterator[Any]:
-    for row in rows(table):
+    for row in rows(table.drop_columns(['instruction'])):  # whoever repairs it has to say what it is
         text = message.format(key=row['instruction_id'])
         yield refuse(failed_rows([row], 'format', error, text, row['instruction_id']))
 

@@ -53,6 +53,11 @@ class Layout:
     parents: Parents | None = None
     example: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether the instructions of rows are in other rows or files."""
+        return self.prompts is not None or self.parents is not None
+
 
 @dataclass(frozen=True)
 class Prompts:

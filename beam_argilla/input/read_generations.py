@@ -87,6 +87,7 @@ class ReadGenerations(Fallible):
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
         is_empty: whether it is known that no file has a row.
+        is_joined: whether the instructions of rows are in other rows or files.
 
     Raises:
         InputError: a pattern matches no file, or a file is not Parquet, lacks a column, or has one of a type that can
@@ -237,6 +238,10 @@ class ReadGenerations(Fallible):
         tables.input_facts = facts
         self.refuse(refused | 'Refused' >> beam.Flatten(), tables)
         return tables
+
+    @property
+    def is_joined(self) -> bool:
+        return self.prompts is not None or self._parents is not None
 
     @property
     def _parents(self) -> Parents | None:

@@ -60,7 +60,7 @@ from beam_argilla.input.values import (
 )
 from beam_argilla.input.view import view
 from beam_argilla.input.wide import explode, list_problems
-from beam_argilla.scale import Scale
+from beam_argilla.scale import Scale, off_scale
 
 
 class Formatted(NamedTuple):
@@ -321,7 +321,7 @@ def _rate(out: dict[str, pa.Array], scale: Scale | None) -> None:
     texts = out.get('rating', pa.nulls(len(out['generation']), TEXT)).dictionary_encode()
     different = texts.dictionary.to_pylist()
     rated = [scale.rate(text) for text in different]
-    ratings = [str(found[0]) if found else text for found, text in zip(rated, different, strict=True)]
+    ratings = [str(found[0]) if found else off_scale(text) for found, text in zip(rated, different, strict=True)]
     out['rating'] = pa.array(ratings, TEXT).take(texts.indices)
     out[SCORE] = pa.array([found and found[1] for found in rated], OPTIONAL[SCORE]).take(texts.indices)
 

@@ -32,7 +32,7 @@ from beam_argilla.input.values import (
     is_missing,
     null_where_blank,
 )
-from beam_argilla.scale import Scale
+from beam_argilla.scale import Scale, off_scale
 
 _ROLES = ('instruction', 'generation', 'instruction_id', *PARALLEL, 'position')
 
@@ -650,7 +650,7 @@ def placed(text: str | None, scale: Scale) -> str | None:
     if text is None:
         return None
     place = scale.place(text)
-    return f'{text} (not on the scale)' if place is None else str(float(place))
+    return off_scale(text) if place is None else str(float(place))
 
 
 def _common_beginning(texts: Sequence[str]) -> str:

@@ -52,6 +52,7 @@ FOUND = [
 
 
 def write(folder, messages):
+    folder.mkdir(exist_ok=True)
     shuffled = random.Random(1).sample(messages, len(messages))
     schema = pa.Table.from_pylist(messages).schema
     for i in range(3):
@@ -125,3 +126,30 @@ def test_by_the_program_with_ratings_of_its_own_and_metadata(tmp_path, capsys):
     assert 'Read as oasst' in out
     assert '8 rows read, 3 groups' in out
     assert 'en' in out
+
+
+def test_a_rank_that_is_no_number_costs_its_rating_alone(tmp_path):
+    ranks = ['0', 'best', '1']
+    answers = [message(f'a.{i}', 'a', 'assistant', rank, lang='en') | {'rank': rank} for i, rank in enumerate(ranks)]
+    write(tmp_path, [message('a', None, 'prompter', 'Hi?', lang='en') | {'rank': None}, *answers])
+    with pipeline() as p:
+        rows = p | ba.ReadGenerations(tmp_path) | beam.FlatMap(lambda table: table.to_pylist())
+        found = rows | beam.Map(lambda row: (row['generation'], row['rating']))
+        assert_that(found, equal_to([('0', '5'), ('best', 'best (not on the scale)'), ('1', '1')]))
+
+
+def test_no_id_of_a_message_becomes_an_instruction_by_a_retry(tmp_path, capsys):
+    """Neither of a row that was refused as it was read, nor of one whose prompt is not there."""
+    bad = [message('c.1', 'c', 'assistant', 'To nothing'), {**message('a.9', 'a', 'assistant', 'x'), 'text': None}]
+    write(tmp_path / 'in', [*({k: v for k, v in m.items() if k != 'lang'} for m in MESSAGES), *bad])
+    argv = ['--task', 'text_generation', '--dataset', 'd', '--input', str(tmp_path / 'in')]
+    with pipeline() as p:
+        handler = CollectingErrorHandler()
+        _ = p | ba.ReadGenerations(tmp_path / 'in').with_error_handler(handler)
+        handler.close()
+        _ = handler.output() | ba.WriteFailed(str(tmp_path / 'failed'))
+    assert parquet_to_argilla.main([*argv, '--retry_failed', str(tmp_path / 'failed'), '--dry_run']) == 1
+    out = capsys.readouterr().out
+    assert '5 records would be written' in out
+    # What came of the files has no instruction; the input itself tells of the same row once more.
+    assert '3 refused: EmptyInstruction 1, NoPrompt 1, NullGeneration 1' in out

@@ -212,12 +212,13 @@ def test_a_scale_makes_ratings_of_scores_and_keeps_them():
     row = {'instruction': 'q', 'a': 'x', 'b': 'y', 'sa': 7.5, 'sb': 11}
     columns = ba.Columns(generation=['a', 'b'], rating=['sa', 'sb'], scale=ba.Scale((0, 10)))
     found, _ = made(row, columns)
-    assert [r[3::3] for r in found] == [('4', 7.5), ('11', None)]
+    assert [r[3::3] for r in found] == [('4', 7.5), ('11 (not on the scale)', None)]
     (table,), _ = canonical_tables([row], columns)
     (record,) = ba.Preference(2, scores=True).records(table)
     assert [s.value for s in record.suggestions] == [4]
     assert record.metadata == {'generations-0-score': 7.5}
-    assert record.warnings == ("rating '11' of generations-1 is not one of 1, 2, 3, 4, 5: not suggested",)
+    told = "rating '11 (not on the scale)' of generations-1 is not one of 1, 2, 3, 4, 5: not suggested"
+    assert record.warnings == (told,)
 
 
 def test_of_a_winner_each_side_has_its_own_scale():
