@@ -13,6 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
+from beam_argilla.coding import to_ipc
+
 
 def partitions_of(keys: pa.Array, num_partitions: int) -> np.ndarray:
     """The partition (0 ≤ p < num_partitions) of each key: the same on every worker and in every run."""
@@ -31,3 +33,8 @@ def split(table: pa.Table, key: str, num_partitions: int) -> Iterator[tuple[int,
     for partition in np.flatnonzero(np.diff(bounds)):
         start, end = bounds[partition], bounds[partition + 1]
         yield int(partition), table.slice(int(start), int(end - start))
+
+
+def slices(table: pa.Table, key: str, num_partitions: int) -> list[tuple[int, bytes]]:
+    """(partition, its part of the table), as it travels."""
+    return [(partition, to_ipc(part)) for partition, part in split(table, key, num_partitions)]

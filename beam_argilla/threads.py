@@ -57,7 +57,7 @@ class Merged(Generic[T]):
             self._items.put((True, failure))
 
         self._running += 1
-        threading.Thread(target=work, daemon=True).start()
+        in_background(work)
 
     def take(self, most_running: int) -> Iterator[T]:
         """What comes, until no more than so many are left; raises what one of them raises."""

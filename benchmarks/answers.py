@@ -29,7 +29,7 @@ import beam_argilla as ba
 from beam_argilla.local import LocalServer, serve
 from benchmarks.samples import GENERATIONS, TASK, records
 
-_PAGE = 1000
+_PAGE, _BATCH = 1000, 250  # records
 
 
 def load(server: LocalServer, api: httpx.Client, name: str, count: int) -> str:
@@ -48,9 +48,9 @@ def load(server: LocalServer, api: httpx.Client, name: str, count: int) -> str:
     questions = api.get(f'/datasets/{dataset}/questions').raise_for_status().json()['items']
     ids = {q['name']: q['id'] for q in questions}
     values = {f'generations-{i}-rating': {'value': 1 + i % 5} for i in range(GENERATIONS)}
-    batch = []
-    for record in records(count):
-        batch.append(
+    made = records(count)
+    for start in range(0, count, _BATCH):
+        items = [
             {
                 'external_id': record.external_id,
                 'fields': record.fields,
@@ -60,12 +60,9 @@ def load(server: LocalServer, api: httpx.Client, name: str, count: int) -> str:
                 ],
                 'responses': [{'user_id': me, 'status': 'submitted', 'values': values}],
             }
-        )
-        if len(batch) == 250 or len(batch) == count:
-            api.put(f'/datasets/{dataset}/records/bulk', json={'items': batch}).raise_for_status()
-            batch = []
-    if batch:
-        api.put(f'/datasets/{dataset}/records/bulk', json={'items': batch}).raise_for_status()
+            for record in made[start : start + _BATCH]
+        ]
+        api.put(f'/datasets/{dataset}/records/bulk', json={'items': items}).raise_for_status()
     return dataset
 
 

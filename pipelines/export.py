@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
 from beam_argilla import errors
 
-from . import export_options, messages, options, stopping
-from .load import LOCAL_RUNNER
+from . import export_options, messages, options
+from .attempts import attempt, new_pipeline
 
 
 def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
@@ -26,22 +23,7 @@ def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    stopping.begin()
-    screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
-    try:
-        with contextlib.ExitStack() as tidying:
-            try:
-                p = build(args, beam_args, tidying)
-            except (ValueError, TypeError) as e:
-                raise errors.InputError(str(e)) from e
-            return run(args, p)
-    except (KeyboardInterrupt, Exception) as e:
-        told = messages.explain(e)
-        if told is None or (args.debug and told[0] < 128):
-            raise
-        status, message = told
-        print(message, file=screen)
-        return status
+    return attempt(args, aside, lambda tidying: build(args, beam_args, tidying), lambda p: run(args, p))
 
 
 def build(args: argparse.Namespace, beam_args: Sequence[str], tidying: contextlib.ExitStack) -> beam.Pipeline:
@@ -51,11 +33,7 @@ def build(args: argparse.Namespace, beam_args: Sequence[str], tidying: contextli
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
     """
     connection = options.connection_of(args)
-    pipeline_options = PipelineOptions(list(beam_args))
-    standard = pipeline_options.view_as(StandardOptions)
-    standard.runner = standard.runner or LOCAL_RUNNER
-    p = beam.Pipeline(options=pipeline_options)
-    tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
+    p = new_pipeline(beam_args, tidying)
     kinds = None
     if ba.workers_run_here(p):
         found = ba.check_dataset(

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.refusing import Collect
 
-from . import messages, options, stopping
+from . import messages, options
+from .attempts import attempt, new_pipeline
 
-# DirectRunner would try to download another runner first.
-LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 _SHOWN = 10  # warnings and refusals
 _LAST_LOOK_SECONDS = 10.0
 
@@ -45,22 +41,7 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    stopping.begin()
-    screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
-    try:
-        with contextlib.ExitStack() as tidying:
-            try:
-                job, p = prepare(args, beam_args, tidying)
-            except (ValueError, TypeError) as e:
-                raise errors.InputError(str(e)) from e
-            return run(job, p)
-    except (KeyboardInterrupt, Exception) as e:
-        told = messages.explain(e)
-        if told is None or (args.debug and told[0] < 128):
-            raise
-        status, message = told
-        print(message, file=screen)
-        return status
+    return attempt(args, aside, lambda tidying: prepare(args, beam_args, tidying), lambda built: run(*built))
 
 
 def prepare(
@@ -75,12 +56,7 @@ def prepare(
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
     """
     connection = options.connection_of(args) if options.needs_server(args) else None
-    pipeline_options = PipelineOptions(list(beam_args))
-    standard = pipeline_options.view_as(StandardOptions)
-    standard.runner = standard.runner or LOCAL_RUNNER
-    p = beam.Pipeline(options=pipeline_options)
-    # Which Beam makes at once, and removes only where the pipeline runs.
-    tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
+    p = new_pipeline(beam_args, tidying)
     local = ba.workers_run_here(p)
     columns = options.columns_of(args)
     reads = [

@@ -139,12 +139,6 @@ def _source(name: str) -> str | ba.Literal:
     return ba.Literal(text) if literally and not prefix else name
 
 
-def choice_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What of a folder is read, and what beside it."""
-    names = ('format', 'config', 'split', 'prompts', 'prompts_key', 'prompts_column')
-    return {name: getattr(args, name) for name in names}
-
-
 def inputs_of(args: argparse.Namespace) -> dict[str, list[str]]:
     """Layout → the patterns of its files.
 

@@ -21,7 +21,8 @@ from beam_argilla.errors import JobError
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.address import check_names
-from beam_argilla.server.connection import ArgillaConnection
+from beam_argilla.server.bulk import count_records
+from beam_argilla.server.connection import ArgillaConnection, check_connection
 from beam_argilla.server.listing import ListedRecord, count_responses, listed, search
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.threads import Merged
@@ -89,8 +90,7 @@ class ReadFromArgilla(Fallible):
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
-        if not isinstance(connection, ArgillaConnection):
-            raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
+        check_connection(connection)
         check_names(dataset, workspace, False, False)
         _check_status('response_status', response_status, RESPONSE_STATUS)
         _check_status('record_status', record_status or ('pending',), RECORD_STATUS)
@@ -243,9 +243,8 @@ class _Hold(Asking):
         if not any(read.get(name, 0) < count for name, count in wanted.items()):
             return
         # Of what was deleted, or withdrawn, since then, less was there to be read.
-        now: Counter[str] = Counter(records=listed(self._client, source.id, (), 0, 1).total)
-        for found in count_responses(self._client, source.id).values():
-            now.update(found)
+        now = count_responses(self._client, source.id)
+        now['records'] = count_records(self._client, source.id)
         for name, count in wanted.items():
             if read.get(name, 0) < min(count, now[name]):
                 what = 'records' if name == 'records' else f'{name} responses'

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from beam_argilla.server.bulk import MAX_LISTED
 from beam_argilla.server.listing import ListedRecord, Page
 
-MAX_LIMIT = 1000  # records on a page; argilla-server 2.8
+MAX_LIMIT = MAX_LISTED  # records on a page
 _PAGE_BYTES = 16 << 20  # which a page is to have at most: some of them are in memory at a time
 _MOST_SLICES, _FEWEST = 256, 2_500  # slices of a dataset, each costs a request beforehand; records in a slice
 _MICROSECOND = timedelta(microseconds=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
@@ -16,16 +15,15 @@ from apache_beam.metrics.metric import Lineage
 from beam_argilla.answers.answered import AnsweredRecord, Response
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.records import Suggestion
+from beam_argilla.server.bulk import ItemSuggestion, count_records
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.datasets import check_server, ensure_dataset
 from beam_argilla.server.listing import (
     ListedRecord,
     ListedResponse,
-    ListedSuggestion,
     Wanted,
     count_responses,
-    listed,
     people,
     search,
 )
@@ -112,10 +110,8 @@ class Look(Asking):
         client = self._client
         check_server(client)
         dataset = ensure_dataset(client, self._dataset, self._workspace, None)
-        count = listed(client, dataset.id, (), 0, 1).total
-        responses: Counter[str] = Counter()
-        for found in count_responses(client, dataset.id).values():
-            responses.update(found)
+        count = count_records(client, dataset.id)
+        responses = count_responses(client, dataset.id)
         is_indexed = _knows_all(client, dataset.id, count)
         if not is_indexed:
             _LOGGER.warning(
@@ -200,7 +196,7 @@ def answered(
     ), refused
 
 
-def _suggestions(found: Sequence[ListedSuggestion], source: Source) -> list[Suggestion]:
+def _suggestions(found: Sequence[ItemSuggestion], source: Source) -> list[Suggestion]:
     by_name = {source.names[s.question_id]: s for s in found if s.question_id in source.names}
     return [
         Suggestion(name, s.value, s.agent, s.score, s.type)

@@ -9,14 +9,14 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
+from beam_argilla.coding import GenerationTable, from_ipc
 from beam_argilla.columns import Columns
 from beam_argilla.conversations import Message, transcript
 from beam_argilla.failures import failed_rows
 from beam_argilla.generations import MESSAGES, METADATA_PREFIX, rows, together
 from beam_argilla.input.chat import as_json, role_of
 from beam_argilla.input.values import as_list, as_mapping
-from beam_argilla.partitions import split
+from beam_argilla.partitions import slices
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.scale import Scale, exact, off_scale
 
@@ -102,17 +102,13 @@ class FindParents(Fallible):
         find = beam.ParDo(_Find(self.parents, self.keep, self.ratings))
         found = (
             tables
-            | 'Slices' >> beam.FlatMap(_slices)
+            | 'Slices' >> beam.FlatMap(slices, 'instruction_id', _PARTITIONS)
             | 'Bring trees together' >> beam.GroupByKey()
             | 'Find' >> find.with_outputs(Refused.TAG, main='tables')
         )
         self.refuse(found[Refused.TAG], found.tables)
         found.tables.element_type = GenerationTable
         return found.tables
-
-
-def _slices(table: pa.Table) -> list[tuple[int, bytes]]:
-    return [(partition, to_ipc(part)) for partition, part in split(table, 'instruction_id', _PARTITIONS)]
 
 
 class _Find(beam.DoFn):

@@ -9,11 +9,11 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
+from beam_argilla.coding import GenerationTable, from_ipc
 from beam_argilla.failures import failed_rows
 from beam_argilla.generations import MESSAGES, TEXT, rows, together
 from beam_argilla.input.values import sha256
-from beam_argilla.partitions import split
+from beam_argilla.partitions import slices
 from beam_argilla.refusing import Fallible, Refused, refuse
 
 _PARTITIONS = 64
@@ -38,15 +38,14 @@ class JoinPrompts(Fallible):
         self.by_text = by_text
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        slices = {name: tables | f'Slices of {name}' >> beam.FlatMap(_slices) for name, tables in inputs.items()}
-        joined = slices | beam.CoGroupByKey() | beam.ParDo(_Join(self.by_text)).with_outputs(Refused.TAG, main='tables')
+        cut = {
+            name: tables | f'Slices of {name}' >> beam.FlatMap(slices, 'instruction_id', _PARTITIONS)
+            for name, tables in inputs.items()
+        }
+        joined = cut | beam.CoGroupByKey() | beam.ParDo(_Join(self.by_text)).with_outputs(Refused.TAG, main='tables')
         self.refuse(joined[Refused.TAG], joined.tables)
         joined.tables.element_type = GenerationTable
         return joined.tables
-
-
-def _slices(table: pa.Table) -> list[tuple[int, bytes]]:
-    return [(partition, to_ipc(part)) for partition, part in split(table, 'instruction_id', _PARTITIONS)]
 
 
 class _Join(beam.DoFn):

@@ -149,3 +149,9 @@ def _header_value(name: str, value: str | Secret) -> str:
     if not (text.isascii() and text.isprintable()):
         raise JobError(f'The value of the HTTP header {name} has characters that no header may have. Check the secret.')
     return text
+
+
+def check_connection(connection: object) -> None:
+    """Raises TypeError if it is no `ArgillaConnection`."""
+    if not isinstance(connection, ArgillaConnection):
+        raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')

@@ -11,21 +11,12 @@ import msgspec
 import orjson
 
 from beam_argilla.errors import PermissionDeniedError
+from beam_argilla.server.bulk import ItemSuggestion
 from beam_argilla.server.client import Client
 
 
 class _Value(msgspec.Struct, gc=False):
     value: Any
-
-
-class ListedSuggestion(msgspec.Struct, gc=False):
-    """A suggestion as the server lists it."""
-
-    question_id: str
-    value: Any
-    agent: Any = None
-    score: Any = None
-    type: Any = None
 
 
 class ListedResponse(msgspec.Struct):
@@ -48,7 +39,7 @@ class ListedRecord(msgspec.Struct):
     updated_at: datetime
     external_id: str | None = None
     metadata: dict[str, Any] | None = None
-    suggestions: list[ListedSuggestion] | None = None
+    suggestions: list[ItemSuggestion] | None = None
     responses: list[ListedResponse] | None = None
 
 
@@ -163,7 +154,6 @@ def activity(client: Client, dataset_id: str) -> Activity:
 
 
 class _Progress(msgspec.Struct):
-    username: str
     completed: dict[str, int] = {}
     pending: dict[str, int] = {}
 
@@ -172,10 +162,10 @@ class _UsersProgress(msgspec.Struct):
     users: list[_Progress]
 
 
-def count_responses(client: Client, dataset_id: str) -> dict[str, dict[str, int]]:
-    """By the database's own count: name of a person → status of a response → how many there are."""
+def count_responses(client: Client, dataset_id: str) -> Counter[str]:
+    """By the database's own count: status of a response → how many there are, of all people."""
     answer = client.request('GET', f'/datasets/{dataset_id}/users/progress', decode=_decode(_UsersProgress))
-    return {u.username: dict(Counter(u.completed) + Counter(u.pending)) for u in answer.users}
+    return sum((Counter(user.completed) + Counter(user.pending) for user in answer.users), Counter())
 
 
 def people(client: Client, dataset_id: str) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from beam_argilla.refusing import Refused
 from beam_argilla.runners import when_failed
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
-from beam_argilla.server.connection import ArgillaConnection
+from beam_argilla.server.connection import ArgillaConnection, check_connection
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
@@ -104,8 +104,7 @@ class WriteRecords(beam.PTransform):
         retry: RetryPolicy | None = None,
     ):
         super().__init__()
-        if not isinstance(connection, ArgillaConnection):
-            raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
+        check_connection(connection)
         check_names(dataset, workspace, settings is not None, create_workspace)
         if suggestions not in ('merge', 'replace'):
             raise ValueError(f"suggestions={suggestions!r}: use 'merge' or 'replace'")
