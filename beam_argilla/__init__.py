@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from beam_argilla.answers.agreement import Agreement as Agreement
     from beam_argilla.answers.agreement import QuestionAgreement as QuestionAgreement
     from beam_argilla.answers.agreement import SuggestionAgreement as SuggestionAgreement
+    from beam_argilla.answers.agreement import SummarizeAgreement as SummarizeAgreement
     from beam_argilla.answers.answered import AnsweredRecord as AnsweredRecord
     from beam_argilla.answers.answered import Response as Response
+    from beam_argilla.answers.forms import Form as Form
+    from beam_argilla.answers.judged import Fields as Fields
     from beam_argilla.answers.kto import ToKTO as ToKTO
     from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
     from beam_argilla.answers.people import PersonAnswers as PersonAnswers
@@ -81,9 +84,11 @@ _HOMES = {
     'answers.aggregate': ('Aggregate',),
     'answers.pairs': ('ToPreferencePairs',),
     'answers.ratings': ('ToRatings',),
+    'answers.forms': ('Form',),
+    'answers.judged': ('Fields',),
     'answers.kto': ('ToKTO',),
     'answers.sft': ('ToSFT',),
-    'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement'),
+    'answers.agreement': ('Agreement', 'QuestionAgreement', 'SuggestionAgreement', 'SummarizeAgreement'),
     'answers.people': ('PersonAnswers',),
     'answers.answered': ('AnsweredRecord', 'Response'),
     'answers.read_from_argilla': ('ReadFromArgilla',),

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import datetime
 import glob
-import os
 import re
 import uuid
-from pathlib import Path
 from typing import NamedTuple
 
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_argilla.errors import JobError
-from beam_argilla.files import is_local
+from beam_argilla.files import is_folder, reason, sizes, try_to_write
 
 SUFFIX = '.jsonl'
 _NAME_IN_FOLDER = 'failed'
@@ -42,14 +39,9 @@ def prefix_of(place: str) -> str:
     """
     if not place.strip():
         raise ValueError('The place of what is refused is empty: name a prefix of files or a folder.')
-    if _is_folder(place):
+    if is_folder(place):
         return FileSystems.join(place, _NAME_IN_FOLDER)
     return place.removesuffix(SUFFIX)
-
-
-def _is_folder(place: str) -> bool:
-    _, name = FileSystems.split(place)
-    return not name or place.endswith('/') or (is_local(place) and os.path.isdir(place))
 
 
 def new_run() -> str:
@@ -87,57 +79,29 @@ def files_to_read(place: str) -> list[str]:
         ValueError: the place is empty.
     """
     prefix = prefix_of(place)
-    named = _sizes(place) if place.endswith(SUFFIX) else {}
+    named = sizes(place) if place.endswith(SUFFIX) else {}
     ours = named or shards(prefix)
     if ours:
         return sorted(ours)
-    in_folder = FileSystems.join(glob.escape(place), f'*{SUFFIX}') if _is_folder(place) else None
-    return sorted(_matching(prefix) if in_folder is None else _sizes(in_folder))
+    in_folder = FileSystems.join(glob.escape(place), f'*{SUFFIX}') if is_folder(place) else None
+    return sorted(_matching(prefix) if in_folder is None else sizes(in_folder))
 
 
 def check_writable(prefix: str) -> None:
-    """Writes a file and removes it again, with the folders it took.
-
-    Raises:
-        JobError: it does not work.
-    """
-    probe = new_shard(prefix, new_run())
-    missing = [] if not is_local(prefix) else [f for f in Path(probe).absolute().parents if not f.exists()]
+    """Raises JobError if files cannot be written there."""
     try:
-        write(probe, b'')
-        FileSystems.delete([probe])
-        for folder in missing:
-            folder.rmdir()
+        try_to_write(new_shard(prefix, new_run()))
     except Exception as e:  # each cloud's client has exceptions of its own
         raise unwritable(prefix, e) from e
 
 
-def write(path: str, data: bytes) -> None:
-    """Makes the file, of any Beam file system, with the data; one of this machine that is there is continued."""
-    if is_local(path):
-        os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-        with open(path, 'ab', buffering=0) as file:
-            file.write(data)
-    else:
-        with FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-            file.write(data)
-
-
 def unwritable(prefix: str, error: Exception) -> JobError:
     """What to say where it cannot be written."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     return JobError(
-        f'What is refused cannot be written to {prefix}-*{SUFFIX}: {why}. Name another place (--failed), or see to its '
-        'permissions and its room.'
+        f'What is refused cannot be written to {prefix}-*{SUFFIX}: {reason(error)}. Name another place (--failed), or '
+        'see to its permissions and its room.'
     )
 
 
 def _matching(prefix: str) -> dict[str, int]:
-    return _sizes(f'{glob.escape(prefix)}-*{SUFFIX}')
-
-
-def _sizes(pattern: str) -> dict[str, int]:
-    """Path → bytes of each file that matches."""
-    if is_local(pattern):  # Beam would walk through all that lies below, and finds nothing without a folder
-        return {path: os.path.getsize(path) for path in glob.glob(pattern) if os.path.isfile(path)}
-    return {file.path: file.size_in_bytes for file in FileSystems.match([pattern])[0].metadata_list}
+    return sizes(f'{glob.escape(prefix)}-*{SUFFIX}')

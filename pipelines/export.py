@@ -23,87 +23,121 @@ def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    return attempt(args, aside, lambda tidying: build(args, beam_args, tidying), lambda p: run(args, p))
+    return attempt(args, aside, lambda tidying: build(args, beam_args, tidying), lambda built: run(args, *built))
 
 
-def build(args: argparse.Namespace, beam_args: Sequence[str], tidying: contextlib.ExitStack) -> beam.Pipeline:
-    """Builds the pipeline, and looks at the dataset before anything is read.
+def build(
+    args: argparse.Namespace, beam_args: Sequence[str], tidying: contextlib.ExitStack
+) -> tuple[beam.Pipeline, list[ba.WriteTrainingData]]:
+    """Builds the pipeline, and looks at the dataset before anything is read; with what is written.
 
     Raises:
         ValueError, TypeError, BeamArgillaError: something that the options name is not there, or does not fit.
     """
     connection = options.connection_of(args)
     p = new_pipeline(beam_args, tidying)
-    kinds = None
-    if ba.workers_run_here(p):
-        found = ba.check_dataset(
-            args.dataset, connection=connection, workspace=args.workspace, retry=options.retry_of(args)
-        )
-        if found is None:
-            raise errors.DatasetNotFoundError(
-                f'There is no dataset {args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}.'
-            )
-        kinds = {question['settings']['type'] for question in found.settings.questions}
-    elif args.push_to_hub:
+    local = ba.workers_run_here(p)
+    dataset = look(args, connection) if local else None
+    if args.push_to_hub and not local:
         raise ValueError('--push_to_hub is for runs on this machine: push what was written from where it is')
     handler = CollectingErrorHandler() if args.failed is not None else None
+    statuses = args.response_status or ['submitted']
     read = ba.ReadFromArgilla(
         args.dataset,
         connection=connection,
         workspace=args.workspace,
-        response_status=args.response_status or ['submitted'],
+        response_status=_EVERY_STATUS if args.report else statuses,
         record_status=args.record_status,
         since=args.since,
-        unanswered=args.suggestions,
+        unanswered=args.suggestions or bool(args.report),
         anonymous=args.anonymous,
         retry=options.retry_of(args),
     )
     records = p | 'Read' >> read.with_error_handler(handler)
+    writes = {}
     if args.form == 'answers':
-        for kind, rows in (records | ba.ToAnswers()).items():
-            if kinds is None or kind in kinds:
-                _ = rows | f'Write {kind}' >> ba.WriteTrainingData(f'{args.output}-{kind}', args.format)
+        answers = records | 'Form' >> ba.ToAnswers(statuses)
+        kinds = answers if dataset is None else {q['settings']['type'] for q in dataset.settings.questions}
+        for kind, rows in answers.items():
+            if kind in kinds:
+                writes[kind] = rows, ba.WriteTrainingData(f'{args.output}-{kind}', args.format)
     else:
-        _ = records | 'Form' >> form_of(args) | 'Write' >> ba.WriteTrainingData(args.output, args.format)
+        form = form_of(args, dataset)
+        rows = records | 'Form' >> form.with_error_handler(handler)
+        writes[args.form] = rows, ba.WriteTrainingData(args.output, args.format)
+    for name, (rows, write) in writes.items():
+        _ = rows | f'Write {name}' >> write
     if args.report is not None:
         _ = records | 'Report' >> ba.WriteReport(args.report, args.dataset)
-    if ba.workers_run_here(p):  # where it is printed
-        agreement = (records | 'Agreement' >> ba.Agreement())['questions']
-        _ = agreement | 'Lines' >> beam.Map(ba.QuestionAgreement.shown) | 'Show' >> beam.LogElements()
+    if local:  # where it is printed
+        _ = records | 'Agreement' >> ba.SummarizeAgreement() | 'Show' >> beam.LogElements()
     if handler is not None:
         handler.close()
         _ = handler.output() | 'Write failed' >> ba.WriteFailed(args.failed)
-    return p
+    return p, [write for _, write in writes.values()]
 
 
-def form_of(args: argparse.Namespace) -> beam.PTransform:
-    """What makes rows of a form of records."""
-    rule = export_options.rule_of(args)
-    good, bad = args.good or ['good'], args.bad or ['bad']
-    text, prompt = args.text, args.prompt_field
+_EVERY_STATUS = ('submitted', 'draft', 'discarded')  # of which a report tells
+
+
+def look(args: argparse.Namespace, connection: ba.ArgillaConnection) -> ba.Dataset:
+    """The dataset as the server has it.
+
+    Raises:
+        DatasetNotFoundError: it is not there.
+    """
+    found = ba.check_dataset(
+        args.dataset, connection=connection, workspace=args.workspace, retry=options.retry_of(args)
+    )
+    if found is None:
+        raise errors.DatasetNotFoundError(
+            f'There is no dataset {args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}.'
+        )
+    return found
+
+
+def form_of(args: argparse.Namespace, dataset: ba.Dataset | None) -> ba.Form:
+    """What makes rows of a form of records.
+
+    Args:
+        dataset: which the form must be for; None: it is not known yet.
+
+    Raises:
+        FormError: it is not.
+    """
+    fields, rule, text = export_options.fields_of(args), export_options.rule_of(args), args.text
+    names = [field['name'] for field in dataset.settings.fields] if dataset else []
+    form: ba.Form
     if args.form == 'pairs':
-        return ba.ToPreferencePairs(rule, args.pairs, args.margin, text, prompt, good, bad)
-    if args.form == 'kto':
-        return ba.ToKTO(rule, text, prompt, good, bad, args.threshold)
-    if args.form == 'ratings':
-        return ba.ToRatings(rule, text, prompt, good, bad)
-    return ba.ToSFT(rule, text, prompt, good, bad, args.corrected, args.min_score)
+        across = args.across_records or fields.is_single(names)
+        form = ba.ToPreferencePairs(rule, args.pairs, args.margin, text, fields, across)
+    elif args.form == 'kto':
+        form = ba.ToKTO(rule, args.threshold, text, fields)
+    elif args.form == 'ratings':
+        form = ba.ToRatings(rule, text, fields)
+    else:
+        form = ba.ToSFT(rule, args.corrected, args.min_score, text, fields)
+    if dataset is not None:
+        form.check({q['name']: q['settings']['type'] for q in dataset.settings.questions}, names)
+    return form
 
 
-def run(args: argparse.Namespace, p: beam.Pipeline) -> int:
+def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTrainingData]) -> int:
     """Runs the job, prints what came of it and returns the exit status."""
     started = time.monotonic()
     result = p.run()
     result.wait_until_finish()
     counts = ba.counters(result)
     print(summary(counts, args.form, time.monotonic() - started))
-    ends = '' if args.format == 'datasets' else f'-*.{args.format}'
-    print(f'Written to: {args.output}{"-KIND" if args.form == "answers" else ""}{ends}')
+    for write in writes:
+        print(f'Written to: {write.pattern}')
     if args.report is not None:
         print(f'The report: {args.report}')
     refused = any(messages.refused_counts(counts).values())
     if args.push_to_hub:
-        print(f'Pushed to: {ba.push_to_hub(args.output, args.format, args.push_to_hub, args.private)}')
+        (written,) = writes
+        pushed = ba.push_to_hub(written.pattern, args.format, args.push_to_hub, args.private)
+        print(f'Pushed to: {pushed}')
     return 1 if refused and args.failed is None else 0
 
 
@@ -113,7 +147,7 @@ _LEFT_OUT = {
     'single': 'no second generation to compare with',
     'unanswered': 'nobody has answered',
     'too_few_answers': 'fewer answers than --min_answers',
-    'other_label': 'a label that is neither good nor bad',
+    'other_label': 'a label that says nothing of it',
     'below_min_score': 'less than --min_score',
 }
 

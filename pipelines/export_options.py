@@ -69,6 +69,25 @@ def add_forming(group: Group) -> None:
         '--text', choices=['plain', 'messages'], default='plain', help='of prompts and answers (%(default)s)'
     )
     group.add_argument('--prompt_field', default='instruction', metavar='NAME', help='(%(default)s)')
+    group.add_argument(
+        '--generation_field',
+        action='append',
+        metavar='NAME',
+        help='a field with a generation, of a dataset that names them otherwise; repeatable (generations-0, …, or '
+        'generation)',
+    )
+    group.add_argument(
+        '--question',
+        action='append',
+        metavar='[FIELD=]NAME',
+        help='which judges the generations, or the one in that field; repeatable (generations-0-rating, …; else the '
+        'only ranking, rating or label)',
+    )
+    group.add_argument(
+        '--across_records',
+        action='store_true',
+        help='pairs of generations that are in several records of one instruction; by itself where workers are here',
+    )
 
 
 def add_writing(group: Group) -> None:
@@ -100,6 +119,21 @@ def rule_of(args: argparse.Namespace) -> ba.Aggregate:
     return ba.Aggregate(args.aggregate, args.min_answers, args.user, args.suggestions)
 
 
+def fields_of(args: argparse.Namespace) -> ba.Fields:
+    """Which of the dataset's fields and questions rows are made of.
+
+    Raises:
+        ValueError: a question under a field, and one without.
+    """
+    import beam_argilla as ba
+
+    named = {field: name for field, _, name in (value.rpartition('=') for value in args.question or ())}
+    if '' in named and len(args.question) > 1:
+        raise ValueError('--question: give one question, or FIELD=NAME for each of the fields')
+    question = named.get('') or named or None
+    return ba.Fields(args.prompt_field, args.generation_field, question, args.good or ['good'], args.bad or ['bad'])
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """The program's options and Beam's, which are known to make sense as far as that can be seen in them alone.
 
@@ -125,6 +159,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
         ('threshold', ('kto',)),
         ('min_score', ('sft',)),
         ('corrected', ('sft',)),
+        ('question', ('pairs', 'kto', 'ratings', 'sft')),
+        ('generation_field', ('pairs', 'kto', 'ratings', 'sft')),
         ('response_status', ('answers',)),
     ):
         if getattr(args, name) is not None and args.form not in forms:

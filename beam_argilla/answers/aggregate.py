@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from beam_argilla.answers.answered import AnsweredRecord, Generation, generations
+from beam_argilla.answers.answered import AnsweredRecord
 
 NUMBERS: dict[str, Callable[[Iterable[float]], float]] = {
     'mean': statistics.fmean,
@@ -104,110 +104,3 @@ def aggregate(values: Mapping[str, Any], suggestion: Any, rule: Aggregate) -> tu
     if len(counts) > 1 and counts[0][1] == counts[1][1]:
         return [], 'tie'
     return [Value(counts[0][0])], None
-
-
-class Scored(NamedTuple):
-    """A generation and how good it is.
-
-    Attributes:
-        score: of a rating, the rating; of a ranking, the rank, negative, so that more is better; of a label, 1 if it
-            says that the generation is good, 0 if bad.
-        user, suggested: as of `Value`.
-    """
-
-    generation: Generation
-    score: float
-    user: str | None
-    suggested: bool
-
-
-class Judgement(NamedTuple):
-    """How a dataset's questions judge generations.
-
-    Attributes:
-        kind: ``rating``, ``ranking`` or ``label``.
-        questions: of ratings and labels, the field of a generation → the question about it; of a ranking, its question
-            under an empty name.
-    """
-
-    kind: str
-    questions: Mapping[str, str]
-
-
-def judgement(record: AnsweredRecord) -> Judgement | None:
-    """How the questions of the record's dataset judge its generations; None if they do not.
-
-    A rating is of the field that the question is called after (``generations-0-rating``); of a record with a single
-    generation, a single rating, or a single label question, is about that. A ranking is of the fields that its options
-    are called like. Ratings go before rankings, and these before labels.
-    """
-    fields = [generation.field for generation in generations(record)]
-    of_kind: dict[str, list[str]] = {}
-    for question, kind in record.questions.items():
-        of_kind.setdefault(kind, []).append(question)
-    ratings = of_kind.get('rating', [])
-    named = {name: f'{name}-rating' for name in fields if f'{name}-rating' in ratings}
-    if named:
-        return Judgement('rating', named)
-    if len(fields) == 1 and len(ratings) == 1:
-        return Judgement('rating', {fields[0]: ratings[0]})
-    if len(fields) > 1 and len(of_kind.get('ranking', ())) == 1:
-        return Judgement('ranking', {'': of_kind['ranking'][0]})
-    if len(fields) == 1 and len(of_kind.get('label_selection', ())) == 1:
-        return Judgement('label', {fields[0]: of_kind['label_selection'][0]})
-    return None
-
-
-def scores(
-    record: AnsweredRecord, rule: Aggregate, good: Sequence[str] = ('good',), bad: Sequence[str] = ('bad',)
-) -> tuple[list[list[Scored]], list[str]]:
-    """The record's generations with what the answers say of each.
-
-    Args:
-        good, bad: labels that say so.
-
-    Returns:
-        A list of the generations that have a score, or with ``all`` one a person; and for each that has none, why.
-    """
-    how = judgement(record)
-    if how is None:
-        return [], []
-    by_person: dict[str | None, list[Scored]] = {}
-    reasons: list[str] = []
-    ranks = _ranks(record, how, rule) if how.kind == 'ranking' else {}
-    for generation in generations(record):
-        if how.kind == 'ranking':
-            values, hint = ranks.get(generation.field, ({}, None))
-        elif generation.field in how.questions:
-            question = how.questions[generation.field]
-            values, hint = given(record, question, rule), suggested(record, question)
-        else:
-            continue
-        found, reason = aggregate(values, hint, rule)
-        if reason is not None:
-            reasons.append(reason)
-        for value in found:
-            score = _score(value.value, good, bad)
-            if score is None:
-                reasons.append('other_label')
-                continue
-            by_person.setdefault(value.user, []).append(Scored(generation, score, value.user, value.suggested))
-    return list(by_person.values()), reasons
-
-
-def _ranks(record: AnsweredRecord, how: Judgement, rule: Aggregate) -> dict[str, tuple[dict[str, float], float | None]]:
-    """Field → person → negative rank; and the suggested one."""
-    question = how.questions['']
-    hint = {item['value']: -item['rank'] for item in suggested(record, question) or () if item.get('rank') is not None}
-    ranks: dict[str, tuple[dict[str, float], float | None]] = {name: ({}, rank) for name, rank in hint.items()}
-    for user, value in given(record, question, rule).items():
-        for item in value:
-            if item.get('rank') is not None:
-                ranks.setdefault(item['value'], ({}, None))[0][user] = -item['rank']
-    return ranks
-
-
-def _score(value: Any, good: Sequence[str], bad: Sequence[str]) -> float | None:
-    if isinstance(value, str):
-        return 1.0 if value in good else 0.0 if value in bad else None
-    return float(value)

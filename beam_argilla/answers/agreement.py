@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.answers.aggregate import Aggregate, given
 from beam_argilla.answers.alpha import alpha, coincidences
 from beam_argilla.answers.answered import AnsweredRecord
-from beam_argilla.answers.people import AnswersPerPerson
+from beam_argilla.answers.people import AnswersPerPerson, PersonAnswers
 from beam_argilla.errors import InputError
 
 # Kind of a question → the levels of measurement that its values have; the first is taken if nobody says another.
@@ -141,6 +142,51 @@ class Agreement(beam.PTransform):
 
     def display_data(self) -> dict[str, str]:
         return {f'level of {question}': level for question, level in self.levels.items()}
+
+
+class SummarizeAgreement(beam.PTransform):
+    """Tells people what `Agreement` finds: who answered how much, and how far they agree.
+
+    Input: PCollection of `AnsweredRecord`, bounded. Output: PCollection of one str of several lines.
+
+    Args:
+        levels: see `Agreement`.
+
+    Example:
+        >>> answered | ba.SummarizeAgreement() | beam.LogElements()
+    """
+
+    def __init__(self, levels: Mapping[str, str] | None = None):
+        super().__init__()
+        self.agreement = Agreement(levels)
+
+    def expand(self, records: beam.PCollection) -> beam.PCollection:
+        found = records | 'All windows' >> beam.WindowInto(GlobalWindows()) | self.agreement
+        parts = [beam.pvalue.AsList(found[name]) for name in ('people', 'questions', 'suggestions')]
+        return records.pipeline | 'Once' >> beam.Create([None]) | 'Tell' >> beam.Map(_told, *parts)
+
+
+_MOST_PEOPLE = 20
+
+
+def _told(
+    _: None, people: list[PersonAnswers], questions: list[QuestionAgreement], suggestions: list[SuggestionAgreement]
+) -> str:
+    most = sorted(people, key=lambda person: (-person.submitted, person.user))
+    lines = [f'{len(people):,} {"person has" if len(people) == 1 else "people have"} answered']
+    lines += [f'  {PersonAnswers.shown(person)}' for person in most[:_MOST_PEOPLE]]
+    if len(most) > _MOST_PEOPLE:
+        lines.append(f'  and {len(most) - _MOST_PEOPLE:,} more')
+    unknown = [q for q in questions if q.agreement is None]
+    for question in sorted(questions, key=lambda q: by_name(q.question)):
+        if question.agreement is not None:
+            lines.append(QuestionAgreement.shown(question))
+    for why in sorted({str(q.why) for q in unknown}):
+        names = sorted((q.question for q in unknown if q.why == why), key=by_name)
+        lines.append(f'Agreement on {", ".join(names)}: {why}')
+    for suggestion in sorted(suggestions, key=lambda s: (by_name(s.question), s.agent)):
+        lines.append(SuggestionAgreement.shown(suggestion))
+    return '\n'.join(lines)
 
 
 def level_of(question: str, kind: str, levels: Mapping[str, str]) -> str | None:

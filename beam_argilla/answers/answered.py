@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -86,12 +86,23 @@ def instruction_id(record: AnsweredRecord) -> str:
     return shown if isinstance(shown, str) else record.external_id or record.record_id
 
 
-def generations(record: AnsweredRecord) -> list[Generation]:
-    """The generations of a record that `Preference` or `TextGeneration` (or distilabel) made; of others none."""
-    places = sorted((int(m[1]), name) for name in record.fields if (m := _PLACE.fullmatch(name)))
-    found = [(name, f'{name}-model') for _, name in places] or [('generation', 'model_name')]
+def generation_fields(fields: Iterable[str]) -> list[str]:
+    """Those in which `Preference` or `TextGeneration` (or distilabel) shows generations, in their order."""
+    names = list(fields)
+    places = sorted((int(m[1]), name) for name in names if (m := _PLACE.fullmatch(name)))
+    return [name for _, name in places] or [name for name in names if name == 'generation']
+
+
+def generations(record: AnsweredRecord, fields: Sequence[str] | None = None) -> list[Generation]:
+    """The generations of a record.
+
+    Args:
+        fields: where they are; None: see `generation_fields`.
+    """
+    names = generation_fields(record.fields) if fields is None else fields
+    alone = record.metadata.get('model_name') if len(names) == 1 else None
     return [
-        Generation(field, position, record.fields[field], record.metadata.get(model))
-        for position, (field, model) in enumerate(found)
-        if record.fields.get(field) is not None
+        Generation(name, position, record.fields[name], record.metadata.get(f'{name}-model', alone))
+        for position, name in enumerate(names)
+        if record.fields.get(name) is not None
     ]

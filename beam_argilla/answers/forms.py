@@ -1,22 +1,46 @@
-"""What the forms of training data have in common: texts or messages, schemas, and what is left out of them."""
+"""What the forms of training data have in common: texts or messages, what is left out, what is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.metrics import Metrics
 
+from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
+from beam_argilla.answers.judged import Fields, Scores, asked, scores
 from beam_argilla.conversations import Message, transcript
 from beam_argilla.errors import FormError
+from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.metrics import NAMESPACE
+from beam_argilla.refusing import Fallible, Refused, refuse
 
 TEXTS = ('plain', 'messages')
 _MESSAGES = pa.list_(pa.struct([('role', pa.string()), ('content', pa.string())]))
 Row = dict[str, Any]
+
+
+class Made(NamedTuple):
+    """Rows of a record, or what they are made of; and why others are left out."""
+
+    rows: list[Any]
+    left_out: Sequence[str] = ()
+
+
+class Unfit(Exception):
+    """A record that no row can be made of, while others of its dataset are well.
+
+    Args:
+        error: a short, stable name of the reason.
+    """
+
+    def __init__(self, error: str, message: str):
+        super().__init__(message)
+        self.error = error
 
 
 def check_text(text: str) -> None:
@@ -30,17 +54,17 @@ def text_type(text: str) -> pa.DataType:
     return _MESSAGES if text == 'messages' else pa.string()
 
 
-def prompt_of(record: AnsweredRecord, field: str, text: str) -> Any:
+def prompt_of(record: AnsweredRecord, fields: Fields, text: str) -> Any:
     """The prompt as a text, or as messages.
 
     Raises:
-        FormError: the record has no such field.
+        Unfit: the record has none.
     """
-    value = record.fields.get(field)
+    value = record.fields.get(fields.prompt)
     if value is None:
         names = ', '.join(map(repr, record.fields))
-        raise FormError(
-            f'A record has no field {field!r} for the prompt, but {names}: prompt=..., --prompt_field NAME.'
+        raise Unfit(
+            'NoPrompt', f'There is no prompt in field {fields.prompt!r}: the record has {names}. Name the one it is in.'
         )
     return said(value, 'user', text)
 
@@ -55,28 +79,71 @@ def said(value: Any, role: str, text: str) -> Any:
     return transcript([Message(message['role'], message['content']) for message in messages])
 
 
-def leave_out(reasons: Iterable[str]) -> None:
-    """Counts what is left out, by reason."""
-    for reason in reasons:
-        Metrics.counter(NAMESPACE, f'left_out_{reason}').inc()
-
-
-class Rows(beam.PTransform):
-    """`AnsweredRecord`s → rows of a form, as dicts; the PCollection has their Arrow schema as `training_schema`.
+def judged(record: AnsweredRecord, rule: Aggregate, fields: Fields, what: str) -> Scores:
+    """The record's generations with what the answers say of each.
 
     Args:
-        schema: theirs.
-        rows: record → its rows, and why others are left out.
+        what: the rows that shall be made, for people.
+
+    Raises:
+        FormError: the dataset's questions judge no generations.
+        Unfit: the record has no generation.
+    """
+    if not fields.of(record.fields):
+        names = ', '.join(map(repr, record.fields))
+        raise Unfit('NoGenerations', f'None of the fields is a generation: the record has {names}. Name which are.')
+    found = scores(record, rule, fields)
+    if found is None:
+        raise FormError(
+            f'{what} need ratings of generations, a ranking of them, or a label of a single one: this dataset asks '
+            f'{asked(record.questions)}. If one of these does that, name it.'
+        )
+    return found
+
+
+class Form(Fallible):
+    """Base of the transforms that make rows of `AnsweredRecord`s.
+
+    Their output is a PCollection of dicts that has the rows' Arrow schema as `training_schema`. A record that no row
+    can be made of is refused (`FailedRecord`, stage ``form``): see `with_error_handler`.
+
+    Args:
+        schema: of the rows.
+        make: record → its rows, and why others are left out. Raises FormError where the dataset is not for this form.
     """
 
-    def __init__(self, schema: pa.Schema, rows: Callable[[AnsweredRecord], tuple[list[Row], Sequence[str]]]):
+    def __init__(self, schema: pa.Schema, make: Callable[[AnsweredRecord], Made]):
         super().__init__()
-        self._schema = schema
-        self._rows = rows
+        self.schema = schema
+        self._make = make
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        rows = records | 'Rows' >> beam.FlatMap(_rows_of, self._rows)
-        return with_schema(rows, self._schema)
+        return with_schema(self.made(records, 'training_rows'), self.schema)
+
+    def made(self, records: beam.PCollection, metric: str) -> beam.PCollection:
+        """What is made of each record, counted as this."""
+        made = records | 'Rows' >> beam.ParDo(Make(self._make, metric)).with_outputs(Refused.TAG, main='rows')
+        self.refuse(made[Refused.TAG])
+        return made.rows
+
+    def check(self, questions: Mapping[str, str], fields: Iterable[str]) -> None:
+        """Sees that rows can be made of a dataset, before anything of it is read.
+
+        Args:
+            questions: name → kind, as of `AnsweredRecord`.
+            fields: the names of its fields.
+
+        Raises:
+            FormError: they cannot.
+        """
+        blank = AnsweredRecord('', None, 'pending', dict.fromkeys(fields, ''), {}, (), (), questions, _THEN, _THEN)
+        try:
+            self._make(blank)
+        except Unfit as e:
+            raise FormError(str(e)) from e
+
+
+_THEN = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def with_schema(rows: beam.PCollection, schema: pa.Schema) -> beam.PCollection:
@@ -86,16 +153,21 @@ def with_schema(rows: beam.PCollection, schema: pa.Schema) -> beam.PCollection:
     return rows
 
 
-def _rows_of(
-    record: AnsweredRecord, rows: Callable[[AnsweredRecord], tuple[list[Row], Sequence[str]]]
-) -> Iterator[Row]:
-    made, reasons = rows(record)
-    leave_out(reasons)
-    Metrics.counter(NAMESPACE, 'training_rows').inc(len(made))
-    return iter(made)
+class Make(beam.DoFn):
+    """Elements → what is made of each; that is counted, as is what is left out, by its reason."""
 
+    def __init__(self, make: Callable[[Any], Made], metric: str):
+        self._make = make
+        self._metric = metric
 
-def unusable(record: AnsweredRecord, what: str, needs: str) -> FormError:
-    """What is said of a dataset that a form cannot be made of."""
-    questions = ', '.join(f'{name} ({kind})' for name, kind in record.questions.items()) or 'no question'
-    return FormError(f'{what} need {needs}: this dataset asks {questions}.')
+    def process(self, element: Any) -> Iterator[Any]:
+        try:
+            made = self._make(element)
+        except Unfit as e:
+            data = to_json({'answered': {'record_id': element.record_id, 'fields': element.fields}})
+            yield refuse(FailedRecord(element.external_id, 'form', e.error, str(e), None, data))
+            return
+        for reason in made.left_out:
+            Metrics.counter(NAMESPACE, f'left_out_{reason}').inc()
+        Metrics.counter(NAMESPACE, self._metric).inc(len(made.rows))
+        yield from made.rows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
-import apache_beam as beam
 import pyarrow as pa
 
-from beam_argilla.answers.aggregate import Aggregate, judgement
+from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
-from beam_argilla.answers.forms import Row, Rows, check_text, text_type
+from beam_argilla.answers.forms import Form, Made, check_text, judged, text_type
+from beam_argilla.answers.judged import Fields
 from beam_argilla.answers.ratings import rating_rows
 from beam_argilla.errors import FormError
 
@@ -22,51 +21,47 @@ def schema(text: str) -> pa.Schema:
     return pa.schema([*names, ('model', pa.string()), ('suggested', pa.bool_())])
 
 
-def kto_rows(
-    record: AnsweredRecord,
-    rule: Aggregate,
-    text: str,
-    prompt: str,
-    good: Sequence[str],
-    bad: Sequence[str],
-    threshold: float | None,
-) -> tuple[list[Row], list[str]]:
+def kto_rows(record: AnsweredRecord, rule: Aggregate, fields: Fields, text: str, threshold: float | None) -> Made:
     """The rows of a record, and why others are left out.
 
     Raises:
-        FormError: the dataset's questions do not judge generations, or they are ratings and nobody says which are good.
+        FormError, Unfit: as of `judged`; or these are no labels, and nobody says which scores are good.
     """
-    rows, reasons = rating_rows(record, rule, text, prompt, good, bad)
-    how = judgement(record)
-    if threshold is None and how is not None and how.kind != 'label':
+    found = judged(record, rule, fields, 'KTO rows')
+    if threshold is None and found.kind != 'label':
         raise FormError(
-            f'KTO rows are good or bad, and this dataset has a {how.kind}: say from which score on one is good, '
+            f'KTO rows are good or bad, and this dataset has a {found.kind}: say from which score on one is good, '
             'threshold=..., --threshold N.'
         )
     at_least = 1.0 if threshold is None else threshold
-    return [
-        {
-            **{name: row[name] for name in ('id', 'prompt', 'completion', 'model', 'suggested')},
-            'label': row['score'] >= at_least,
-        }
-        for row in rows
-    ], reasons
+    made = rating_rows(record, rule, fields, text)
+    return made._replace(
+        rows=[
+            {
+                **{name: row[name] for name in ('id', 'prompt', 'completion', 'model', 'suggested')},
+                'label': row['score'] >= at_least,
+            }
+            for row in made.rows
+        ]
+    )
 
 
-class ToKTO(beam.PTransform):
+class ToKTO(Form):
     """Makes rows of generations that are good or bad, as TRL's KTO trainer reads.
 
     Input: PCollection of `AnsweredRecord`. Output: PCollection of dicts: ``id`` (of the instruction), ``prompt``,
-    ``completion``, ``label`` (whether it is good), ``model``, ``suggested``.
+    ``completion``, ``label`` (whether it is good), ``model``, ``suggested``. A record without prompt or generation is
+    refused: see `with_error_handler`.
 
     Args:
-        aggregate, text, prompt, good, bad: see `ToPreferencePairs`.
+        aggregate: how several people's answers become one; with ``all``, there is a row of each person.
         threshold: the score from which on a generation is good; needed where people gave ratings or ranks (of these,
             the negative rank: -1 for the best alone). None: what a label says.
+        text: ``plain`` texts, or ``messages`` with ``role`` and ``content``.
+        fields: which of the dataset's fields and questions they are made of.
 
     Raises:
-        FormError: (while running) the dataset's questions do not judge generations, a record has no prompt, or the
-            threshold is missing.
+        FormError: (while running) the dataset's questions judge no generations, or the threshold is missing.
 
     Example:
         >>> answered | ba.ToKTO(threshold=4) | ba.WriteTrainingData('kto')
@@ -75,24 +70,12 @@ class ToKTO(beam.PTransform):
     def __init__(
         self,
         aggregate: Aggregate | None = None,
-        text: str = 'plain',
-        prompt: str = 'instruction',
-        good: Sequence[str] = ('good',),
-        bad: Sequence[str] = ('bad',),
         threshold: float | None = None,
+        text: str = 'plain',
+        fields: Fields | None = None,
     ):
-        super().__init__()
         check_text(text)
-        self.text = text
-        self._rows = functools.partial(
-            kto_rows,
-            rule=aggregate or Aggregate(),
-            text=text,
-            prompt=prompt,
-            good=tuple(good),
-            bad=tuple(bad),
-            threshold=threshold,
+        rule, fields = aggregate or Aggregate(), fields or Fields()
+        super().__init__(
+            schema(text), functools.partial(kto_rows, rule=rule, fields=fields, text=text, threshold=threshold)
         )
-
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return records | Rows(schema(self.text), self._rows)

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 
-from beam_argilla.answers.aggregate import Aggregate, judgement, scores
+from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
+from beam_argilla.answers.judged import Fields, scores
 
 REPLICATES = 200  # of the bootstrap; enough for the 2.5th and the 97.5th percentile (Efron and Tibshirani, 1993)
 _PRIOR = 0.1  # wins that each model has against each other to begin with
@@ -45,11 +46,10 @@ class Preference(NamedTuple):
 
 def judged(record: AnsweredRecord) -> Iterator[Judged]:
     """What people gave to the generations whose models are known."""
-    how = judgement(record)
-    for scored in scores(record, _EACH_PERSON)[0] if how else ():
-        for s in scored:
-            if how is not None and s.generation.model_name is not None:
-                yield Judged(how.kind, s.generation.model_name, round(abs(s.score)))
+    found = scores(record, _EACH_PERSON, Fields())
+    for s in itertools.chain.from_iterable(found.people if found else ()):
+        if found is not None and s.generation.model_name is not None:
+            yield Judged(found.kind, s.generation.model_name, round(abs(s.score)))
 
 
 def preferences(record: AnsweredRecord) -> Iterator[Preference]:
@@ -61,7 +61,8 @@ def preferences(record: AnsweredRecord) -> Iterator[Preference]:
         >>> list(preferences(record))  # in which somebody rated the generation of llama 5, and that of gpt 3
         [Preference(better='llama', worse='gpt', tie=False)]
     """
-    for scored in scores(record, _EACH_PERSON)[0]:
+    found = scores(record, _EACH_PERSON, Fields())
+    for scored in found.people if found else ():
         named = [(s.generation.model_name, s.score) for s in scored if s.generation.model_name is not None]
         for (a, score_a), (b, score_b) in itertools.combinations(named, 2):
             if a != b:

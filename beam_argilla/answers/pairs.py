@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
-from beam_argilla.answers.aggregate import Aggregate, Scored, judgement, scores
+from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord, instruction_id
-from beam_argilla.answers.forms import Row, check_text, leave_out, prompt_of, said, text_type, unusable, with_schema
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.answers.forms import (
+    Form,
+    Made,
+    Make,
+    Row,
+    check_text,
+    judged,
+    prompt_of,
+    said,
+    text_type,
+    with_schema,
+)
+from beam_argilla.answers.judged import Fields, Scored
+from beam_argilla.errors import FormError
 
 PAIRS = ('best_worst', 'best_each', 'all')
 
@@ -75,7 +87,7 @@ def _order(scored: Scored) -> tuple[Any, ...]:
     return -scored.score, generation.position, str(generation.text), generation.model_name or ''
 
 
-class ToPreferencePairs(beam.PTransform):
+class ToPreferencePairs(Form):
     """Makes pairs of generations out of what people answered.
 
     Input: PCollection of `AnsweredRecord`. Output: PCollection of dicts: ``id`` (of the instruction), ``prompt``,
@@ -83,8 +95,10 @@ class ToPreferencePairs(beam.PTransform):
     ``suggested``: whether a score is a suggestion that nobody has confirmed. That is what TRL's and LLaMA-Factory's DPO
     and reward trainers read. Within an instruction they are in a stable order.
 
-    Scores are ratings of generations, ranks (negative), or labels that say good (1) or bad (0) of the one generation of
-    a record: then the records of an instruction are brought together by a shuffle.
+    Scores are ratings of generations, ranks (negative, so that more is better), labels that say good (1) or bad (0) of
+    the one generation of a record, or 1 for the generation that was chosen from several, else 0.
+
+    A record without prompt or generation is refused: see `with_error_handler`.
 
     Metrics (namespace ``beam_argilla``): ``training_rows``, ``left_out_tie``, ``left_out_margin``, ``left_out_single``,
     ``left_out_unanswered``, ``left_out_too_few_answers``, ``left_out_other_label``.
@@ -95,12 +109,14 @@ class ToPreferencePairs(beam.PTransform):
             ``all``: each with each.
         margin: how much two scores must differ at least; 0: at all.
         text: ``plain`` texts, or ``messages`` with ``role`` and ``content``, as TRL's conversational form.
-        prompt: the field of the prompt.
-        good, bad: labels that say so.
+        fields: which of the dataset's fields and questions they are made of.
+        across_records: brings the records of one instruction (by the field ``id``, and the prompt) together by a
+            shuffle: for datasets whose records show a single generation, such as `TextGeneration`'s.
 
     Raises:
         ValueError: an unknown way, or a negative margin.
-        FormError: (while running) the dataset's questions do not judge generations, or a record has no prompt.
+        FormError: (while running) the dataset's questions judge no generations, or its records show a single one and
+            `across_records` is not set.
 
     Example:
         >>> pairs = p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.ToPreferencePairs(margin=1)
@@ -113,75 +129,53 @@ class ToPreferencePairs(beam.PTransform):
         pairs: str = 'best_worst',
         margin: float = 0.0,
         text: str = 'plain',
-        prompt: str = 'instruction',
-        good: Sequence[str] = ('good',),
-        bad: Sequence[str] = ('bad',),
+        fields: Fields | None = None,
+        across_records: bool = False,
     ):
-        super().__init__()
         if pairs not in PAIRS:
             raise ValueError(f'pairs={pairs!r}: use one of {", ".join(map(repr, PAIRS))}')
         if margin < 0:
             raise ValueError(f'margin={margin}: it must not be negative')
         check_text(text)
-        self.aggregate = aggregate or Aggregate()
-        self.pairs = pairs
-        self.margin = margin
-        self.text = text
-        self.prompt = prompt
-        self.good, self.bad = tuple(good), tuple(bad)
+        rule, fields = aggregate or Aggregate(), fields or Fields()
+        self.across_records = across_records
+        self._pair = functools.partial(pair_rows, pairs=pairs, margin=margin, text=text)
+        judge = functools.partial(_judged, rule=rule, fields=fields, text=text)
+        apart = functools.partial(_keyed, judge=judge, prompt=fields.prompt)
+        whole = functools.partial(_paired, judge=judge, pair=self._pair, fields=fields)
+        super().__init__(schema(text), apart if across_records else whole)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
-        judge = functools.partial(
-            _judged, rule=self.aggregate, prompt=self.prompt, text=self.text, good=self.good, bad=self.bad
+        if not self.across_records:
+            return super().expand(records)
+        rows = (
+            self.made(records, 'records_judged')
+            | 'Group' >> beam.GroupByKey()
+            | 'Join' >> beam.MapTuple(_joined)
+            | 'Pair' >> beam.ParDo(Make(self._pair, 'training_rows'))
         )
-        judged = records | 'Judge' >> beam.FlatMap(judge).with_outputs(_SINGLES, main='whole')
-        singles = judged[_SINGLES] | 'Group' >> beam.GroupByKey() | 'Join' >> beam.MapTuple(_joined)
-        make = functools.partial(_rows, pairs=self.pairs, margin=self.margin, text=self.text)
-        rows = (judged.whole, singles) | beam.Flatten() | 'Pair' >> beam.FlatMap(make)
-        return with_schema(rows, schema(self.text))
+        return with_schema(rows, self.schema)
 
 
-_SINGLES = 'singles'
-# id of the instruction, prompt, and the generations of it with a score: those of each person, or of all
-Judged = tuple[str, Any, list[list[Scored]]]
+class Judged(NamedTuple):
+    """An instruction, and the generations of it that have a score: those of each person, or of all."""
+
+    id: str
+    prompt: Any
+    people: list[list[Scored]]
 
 
-def _judged(
-    record: AnsweredRecord, rule: Aggregate, prompt: str, text: str, good: Sequence[str], bad: Sequence[str]
-) -> Iterator[Any]:
-    how = judgement(record)
-    if how is None:
-        raise unusable(record, 'Pairs', 'ratings of generations, a ranking of them, or a label of a single one')
-    people, reasons = scores(record, rule, good, bad)
-    leave_out(reasons)
-    whole: Judged = (instruction_id(record), prompt_of(record, prompt, text), people)
-    if how.kind == 'ranking' or len(how.questions) > 1 or 'generation' not in record.fields:
-        yield whole
-    else:  # a generation a record
-        yield beam.pvalue.TaggedOutput(_SINGLES, (whole[0], whole[1:]))
-
-
-def _joined(id: str, singles: Iterable[tuple[Any, list[list[Scored]]]]) -> Judged:
-    """The generations of one instruction, in an order of their own."""
-    by_person: dict[str | None, list[Scored]] = {}
-    prompts = []
-    for prompt, people in singles:
-        prompts.append(prompt)
-        for scored in itertools.chain.from_iterable(people):
-            by_person.setdefault(scored.user, []).append(scored)
-    return id, prompts[0], [by_person[user] for user in sorted(by_person, key=str)]
-
-
-def _rows(judged: Judged, pairs: str, margin: float, text: str) -> Iterator[Row]:
-    id, prompt, people = judged
-    for scored in people:
+def pair_rows(judged: Judged, pairs: str, margin: float, text: str) -> Made:
+    """The pairs of an instruction, and why others are left out."""
+    rows: list[Row] = []
+    left_out: list[str] = []
+    for scored in judged.people:
         found, reasons = pairs_of(scored, pairs, margin)
-        leave_out(reasons)
-        Metrics.counter(NAMESPACE, 'training_rows').inc(len(found))
-        for chosen, rejected in found:
-            yield {
-                'id': id,
-                'prompt': prompt,
+        left_out += reasons
+        rows += [
+            {
+                'id': judged.id,
+                'prompt': judged.prompt,
                 'chosen': said(chosen.generation.text, 'assistant', text),
                 'rejected': said(rejected.generation.text, 'assistant', text),
                 'chosen_score': chosen.score,
@@ -190,3 +184,47 @@ def _rows(judged: Judged, pairs: str, margin: float, text: str) -> Iterator[Row]
                 'rejected_model': rejected.generation.model_name,
                 'suggested': chosen.suggested or rejected.suggested,
             }
+            for chosen, rejected in found
+        ]
+    return Made(rows, left_out)
+
+
+Judge = Callable[[AnsweredRecord], tuple[Judged, list[str]]]
+
+
+def _judged(record: AnsweredRecord, rule: Aggregate, fields: Fields, text: str) -> tuple[Judged, list[str]]:
+    """The record's generations with their scores, and why others have none."""
+    found = judged(record, rule, fields, 'Pairs')
+    return Judged(instruction_id(record), prompt_of(record, fields, text), found.people), found.reasons
+
+
+def _paired(record: AnsweredRecord, judge: Judge, pair: Callable[[Judged], Made], fields: Fields) -> Made:
+    """The pairs of a record."""
+    if fields.is_single(record.fields):
+        raise FormError(
+            'A pair needs two generations, and each record of this dataset shows one: across_records=True, '
+            '--across_records, brings those of an instruction together.'
+        )
+    found, reasons = judge(record)
+    made = pair(found)
+    return Made(made.rows, [*reasons, *made.left_out])
+
+
+Key = tuple[str, bytes]  # what the records of one instruction have in common: its id and what it says
+
+
+def _keyed(record: AnsweredRecord, judge: Judge, prompt: str) -> Made:
+    """A record's part of an instruction. Its id is the field of that name, else what distilabel would make of it."""
+    found, reasons = judge(record)
+    shown, said_so = record.fields.get('id'), said(record.fields[prompt], 'user', 'plain').encode()
+    id = shown if isinstance(shown, str) else hashlib.sha256(said_so).hexdigest()
+    return Made([((id, said_so), found._replace(id=id))], reasons)
+
+
+def _joined(_: Key, parts: Iterable[Judged]) -> Judged:
+    """The generations of one instruction."""
+    by_person: dict[str | None, list[Scored]] = {}
+    for part in parts:
+        for scored in itertools.chain.from_iterable(part.people):
+            by_person.setdefault(scored.user, []).append(scored)
+    return part._replace(people=[by_person[user] for user in sorted(by_person, key=str)])

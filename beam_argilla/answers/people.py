@@ -41,8 +41,9 @@ class PersonAnswers(NamedTuple):
 
     def shown(self) -> str:
         """In a line for people."""
-        pace = '' if self.pace is None else f', one every {self.pace:,.0f} s'
-        return f'{self.user}: {self.submitted:,} submitted, {self.draft:,} draft, {self.discarded:,} discarded{pace}'
+        counts = {'submitted': self.submitted, 'draft': self.draft, 'discarded': self.discarded}
+        told = ', '.join(f'{count:,} {status}' for status, count in counts.items() if count)
+        return f'{self.user}: {told}' + ('' if self.pace is None else f', one every {self.pace:,.0f} s')
 
 
 class AnswersPerPerson(beam.PTransform):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
-import apache_beam as beam
 import pyarrow as pa
 
-from beam_argilla.answers.aggregate import Aggregate, judgement, scores
+from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord, instruction_id
-from beam_argilla.answers.forms import Row, Rows, check_text, prompt_of, said, text_type, unusable
+from beam_argilla.answers.forms import Form, Made, check_text, judged, prompt_of, said, text_type
+from beam_argilla.answers.judged import Fields
 
 
 def schema(text: str) -> pa.Schema:
@@ -20,19 +19,15 @@ def schema(text: str) -> pa.Schema:
     return pa.schema([*names, ('model', pa.string()), ('user', pa.string()), ('suggested', pa.bool_())])
 
 
-def rating_rows(
-    record: AnsweredRecord, rule: Aggregate, text: str, prompt: str, good: Sequence[str], bad: Sequence[str]
-) -> tuple[list[Row], list[str]]:
+def rating_rows(record: AnsweredRecord, rule: Aggregate, fields: Fields, text: str) -> Made:
     """The rows of a record, and why others are left out.
 
     Raises:
-        FormError: the dataset's questions do not judge generations, or the record has no prompt.
+        FormError, Unfit: as of `judged`.
     """
-    if judgement(record) is None:
-        raise unusable(record, 'Scores', 'ratings of generations, a ranking of them, or a label of a single one')
-    people, reasons = scores(record, rule, good, bad)
-    shared = {'id': instruction_id(record), 'prompt': prompt_of(record, prompt, text)}
-    return [
+    found = judged(record, rule, fields, 'Scores')
+    shared = {'id': instruction_id(record), 'prompt': prompt_of(record, fields, text)}
+    rows = [
         {
             **shared,
             'completion': said(scored.generation.text, 'assistant', text),
@@ -41,42 +36,32 @@ def rating_rows(
             'user': scored.user,
             'suggested': scored.suggested,
         }
-        for person in people
+        for person in found.people
         for scored in person
-    ], reasons
+    ]
+    return Made(rows, found.reasons)
 
 
-class ToRatings(beam.PTransform):
+class ToRatings(Form):
     """Makes a row of each generation that people judged.
 
     Input: PCollection of `AnsweredRecord`. Output: PCollection of dicts: ``id`` (of the instruction), ``prompt``,
     ``completion``, ``score`` (see `ToPreferencePairs`), ``model``, ``user`` (with ``all``, whose score it is; else
-    null), ``suggested``.
+    null), ``suggested``. A record without prompt or generation is refused: see `with_error_handler`.
 
     Args:
-        aggregate, text, prompt, good, bad: see `ToPreferencePairs`.
+        aggregate: how several people's answers become one; with ``all``, there is a row of each person.
+        text: ``plain`` texts, or ``messages`` with ``role`` and ``content``.
+        fields: which of the dataset's fields and questions they are made of.
 
     Raises:
-        FormError: (while running) the dataset's questions do not judge generations, or a record has no prompt.
+        FormError: (while running) the dataset's questions judge no generations.
 
     Example:
         >>> answered | ba.ToRatings(ba.Aggregate('all')) | ba.WriteTrainingData('ratings')
     """
 
-    def __init__(
-        self,
-        aggregate: Aggregate | None = None,
-        text: str = 'plain',
-        prompt: str = 'instruction',
-        good: Sequence[str] = ('good',),
-        bad: Sequence[str] = ('bad',),
-    ):
-        super().__init__()
+    def __init__(self, aggregate: Aggregate | None = None, text: str = 'plain', fields: Fields | None = None):
         check_text(text)
-        self.text = text
-        self._rows = functools.partial(
-            rating_rows, rule=aggregate or Aggregate(), text=text, prompt=prompt, good=tuple(good), bad=tuple(bad)
-        )
-
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return records | Rows(schema(self.text), self._rows)
+        make = functools.partial(rating_rows, rule=aggregate or Aggregate(), fields=fields or Fields(), text=text)
+        super().__init__(schema(text), make)

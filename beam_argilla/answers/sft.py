@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
-import apache_beam as beam
 import pyarrow as pa
 
-from beam_argilla.answers.aggregate import Aggregate, judgement, scores
-from beam_argilla.answers.answered import AnsweredRecord, instruction_id
-from beam_argilla.answers.forms import Row, Rows, check_text, prompt_of, said, text_type, unusable
+from beam_argilla.answers.aggregate import Aggregate, given
+from beam_argilla.answers.answered import AnsweredRecord, Response, instruction_id
+from beam_argilla.answers.forms import Form, Made, check_text, judged, prompt_of, said, text_type
+from beam_argilla.answers.judged import Fields, asked, scores
+from beam_argilla.errors import FormError
 
 
 def schema(text: str) -> pa.Schema:
@@ -23,65 +23,69 @@ def schema(text: str) -> pa.Schema:
 def sft_rows(
     record: AnsweredRecord,
     rule: Aggregate,
+    fields: Fields,
     text: str,
-    prompt: str,
-    good: Sequence[str],
-    bad: Sequence[str],
     corrected: str | None,
     min_score: float | None,
-) -> tuple[list[Row], list[str]]:
-    """The row of a record, and why there is none.
+) -> Made:
+    """The row of a record, or of each person, and why there is none.
 
     Raises:
-        FormError: neither do the dataset's questions judge generations, nor is there a question with corrected texts.
+        FormError: `corrected` is no text question; or without it, the dataset's questions judge no generations.
+        Unfit: the record has no prompt, or no generation.
     """
-    shared = {'id': instruction_id(record), 'prompt': prompt_of(record, prompt, text)}
-    texts = [
-        (response.updated_at, response.user, response.values[corrected or ''])
-        for response in record.responses
-        if response.status == 'submitted'
-        and response.values.get(corrected or '')
-        and rule.user in (None, response.user)
-    ]
-    if texts:
-        _, user, best = max(texts)
-        written = said(best, 'assistant', text)
-        return [{**shared, 'completion': written, 'model': None, 'score': None, 'corrected_by': user}], []
-    if judgement(record) is None:
-        if corrected in record.questions:
-            return [], ['unanswered']
-        raise unusable(
-            record, 'Answers to learn from', 'ratings, a ranking or labels, or corrected=..., a text question'
-        )
-    people, reasons = scores(record, rule, good, bad)
-    rows = []
-    for scored in people:
-        best_one = max(scored, key=lambda s: (s.score, -s.generation.position))
-        if min_score is not None and best_one.score < min_score:
-            reasons.append('below_min_score')
+    if corrected is not None and record.questions.get(corrected) != 'text':
+        raise FormError(f'There is no text question {corrected!r}: this dataset asks {asked(record.questions)}.')
+    shared = {'id': instruction_id(record), 'prompt': prompt_of(record, fields, text)}
+    if corrected is not None and (written := _written(record, corrected, rule)) is not None:
+        completion = said(written.values[corrected], 'assistant', text)
+        return Made([{**shared, 'completion': completion, 'model': None, 'score': None, 'corrected_by': written.user}])
+    if corrected is not None and not _judges(record, rule, fields):
+        return Made([], ['unanswered'])
+    found = judged(record, rule, fields, 'Answers to learn from')
+    rows, left_out = [], [*found.reasons]
+    for scored in found.people:
+        best = max(scored, key=lambda s: (s.score, -s.generation.position))
+        if min_score is not None and best.score < min_score:
+            left_out.append('below_min_score')
             continue
-        written = said(best_one.generation.text, 'assistant', text)
-        model = best_one.generation.model_name
-        rows.append({**shared, 'completion': written, 'model': model, 'score': best_one.score, 'corrected_by': None})
-    return rows, reasons
+        completion = said(best.generation.text, 'assistant', text)
+        model = best.generation.model_name
+        rows.append({**shared, 'completion': completion, 'model': model, 'score': best.score, 'corrected_by': None})
+    return Made(rows, left_out)
 
 
-class ToSFT(beam.PTransform):
+def _written(record: AnsweredRecord, question: str, rule: Aggregate) -> Response | None:
+    """The response whose text was changed last; None if nobody wrote any."""
+    texts = given(record, question, rule)
+    written = [r for r in record.responses if r.status == 'submitted' and texts.get(r.user)]
+    return max(written, key=lambda r: (r.updated_at, r.user), default=None)
+
+
+def _judges(record: AnsweredRecord, rule: Aggregate, fields: Fields) -> bool:
+    return bool(fields.of(record.fields)) and scores(record, rule, fields) is not None
+
+
+class ToSFT(Form):
     """Takes the best generation of each record, or what somebody wrote in its place.
 
     Input: PCollection of `AnsweredRecord`. Output: PCollection of dicts: ``id`` (of the instruction), ``prompt``,
-    ``completion``, ``model`` and ``score`` (null of a corrected answer), ``corrected_by``.
+    ``completion``, ``model`` and ``score`` (null of a corrected answer), ``corrected_by``. A record without prompt or
+    generation is refused: see `with_error_handler`.
 
     Args:
-        aggregate, text, prompt, good, bad: see `ToPreferencePairs`. Of generations with the same score, the first.
+        aggregate: how several people's answers become one; with ``all``, there is a row of each person's best. Of
+            generations with the same score, the first.
         corrected: the text question in which people write the answer as it should be. Of several people's, the one that
             was changed last is taken; where nobody wrote one, the best generation.
         min_score: generations with less are left out. Of records with a single generation that is labelled good or bad,
             1 takes the good ones.
+        text: ``plain`` texts, or ``messages`` with ``role`` and ``content``.
+        fields: which of the dataset's fields and questions they are made of.
 
     Raises:
-        FormError: (while running) neither do the dataset's questions judge generations, nor is there such a question;
-            or a record has no prompt.
+        FormError: (while running) there is no such text question; or without it, the dataset's questions judge no
+            generations.
 
     Example:
         >>> answered | ba.ToSFT(corrected='better-answer', min_score=4) | ba.WriteTrainingData('sft')
@@ -90,26 +94,18 @@ class ToSFT(beam.PTransform):
     def __init__(
         self,
         aggregate: Aggregate | None = None,
-        text: str = 'plain',
-        prompt: str = 'instruction',
-        good: Sequence[str] = ('good',),
-        bad: Sequence[str] = ('bad',),
         corrected: str | None = None,
         min_score: float | None = None,
+        text: str = 'plain',
+        fields: Fields | None = None,
     ):
-        super().__init__()
         check_text(text)
-        self.text = text
-        self._rows = functools.partial(
+        make = functools.partial(
             sft_rows,
             rule=aggregate or Aggregate(),
+            fields=fields or Fields(),
             text=text,
-            prompt=prompt,
-            good=tuple(good),
-            bad=tuple(bad),
             corrected=corrected,
             min_score=min_score,
         )
-
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        return records | Rows(schema(self.text), self._rows)
+        super().__init__(schema(text), make)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -57,19 +57,27 @@ class ToAnswers(beam.PTransform):
     and rank; list of label, start and end); ``user``; ``status`` of the response; ``time`` when it last changed;
     ``suggestion``: the value that was suggested, and its ``agent``.
 
+    Args:
+        response_status: of which responses; None: of all that were read.
+
     Example:
         >>> answers = p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.ToAnswers()
         >>> answers['rating'] | ba.WriteTrainingData('ratings')
     """
 
+    def __init__(self, response_status: Sequence[str] | None = None):
+        super().__init__()
+        self.response_status = None if response_status is None else tuple(response_status)
+
     def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
-        rows = records | beam.FlatMap(_tagged).with_outputs(*KINDS)
+        rows = records | beam.FlatMap(_tagged, self.response_status).with_outputs(*KINDS)
         return {kind: with_schema(rows[kind], schema(kind)) for kind in KINDS}
 
 
-def _tagged(record: AnsweredRecord) -> Iterator[beam.pvalue.TaggedOutput]:
+def _tagged(record: AnsweredRecord, response_status: Sequence[str] | None) -> Iterator[beam.pvalue.TaggedOutput]:
     for kind, row in answer_rows(record):
-        yield beam.pvalue.TaggedOutput(kind, row)
+        if response_status is None or row['status'] in response_status:
+            yield beam.pvalue.TaggedOutput(kind, row)
 
 
 def answer_rows(record: AnsweredRecord) -> Iterator[tuple[str, dict[str, Any]]]:

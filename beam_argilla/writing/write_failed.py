@@ -22,10 +22,9 @@ from beam_argilla.failed_files import (
     prefix_of,
     shards,
     unwritable,
-    write,
 )
 from beam_argilla.failures import FailedRecord
-from beam_argilla.files import identity, is_local
+from beam_argilla.files import identity, is_local, write
 from beam_argilla.input.failed import ReadFailed
 from beam_argilla.runners import workers_run_here
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pytest
+from apache_beam.transforms.error_handling import CollectingErrorHandler
 from hypothesis import given
 from hypothesis import strategies as st
 
 import beam_argilla as ba
-from beam_argilla.answers.aggregate import Scored
 from beam_argilla.answers.answered import Generation
+from beam_argilla.answers.judged import Scored
 from beam_argilla.answers.pairs import pairs_of
-from beam_argilla.errors import FormError
+from beam_argilla.errors import FormError, RefusedError
 from tests.answers.samples import answered
 from tests.samples import counters, pipeline
 
@@ -101,12 +104,22 @@ def test_messages_and_prompts_that_are_conversations():
 
 def test_pairs_of_single_generations_of_an_instruction():
     records = [single('a', 'good'), single('b', 'bad'), single('c', 'bad'), single('d', None), single('e', 'good', 'j')]
-    made, counted = rows(records, ba.ToPreferencePairs(pairs='best_each'))
+    made, counted = rows(records, ba.ToPreferencePairs(pairs='best_each', across_records=True))
     assert [(r['id'], r['chosen'], r['rejected'], r['chosen_model']) for r in made] == [
         ('i', 'a', 'b', 'of a'),
         ('i', 'a', 'c', 'of a'),
     ]
-    assert counted == {'training_rows': 2, 'left_out_single': 1, 'left_out_unanswered': 1}
+    assert counted == {'records_judged': 5, 'training_rows': 2, 'left_out_single': 1, 'left_out_unanswered': 1}
+
+
+def test_records_of_one_instruction_are_those_of_one_id_and_one_prompt():
+    one, two = single('a', 'good'), single('b', 'bad')
+    other = two._replace(fields={**two.fields, 'instruction': 'another'})
+    across = ba.ToPreferencePairs(across_records=True)
+    assert rows([one, other], across) == ([], {'records_judged': 2, 'left_out_single': 2})
+    bare = [record._replace(fields={n: v for n, v in record.fields.items() if n != 'id'}) for record in (one, two)]
+    (row,), _ = rows(bare, across)
+    assert row['id'] == hashlib.sha256(b'q').hexdigest()  # distilabel's id of an instruction
 
 
 def test_each_person_by_itself_and_suggestions_where_nobody_answered():
@@ -145,21 +158,57 @@ def test_ratings_kto_and_sft():
     [
         (
             ba.ToPreferencePairs(),
-            [answered({'text': 't'}, {}, {'note': 'text'})],
+            [answered({'instruction': 'q', 'generations-0': 'a'}, {}, {'note': 'text'})],
             r'Pairs need .* asks note \(text\)',
         ),
-        (
-            ba.ToRatings(prompt='question'),
-            [record(1, 2)],
-            "no field 'question' for the prompt, but 'id'",
-        ),
+        (ba.ToPreferencePairs(), [single('a', 'good')], 'each record of this dataset shows one: across_records=True'),
         (ba.ToKTO(), [record(1, 2)], 'this dataset has a rating: say from which score'),
-        (ba.ToSFT(corrected='x'), [answered({'instruction': 't'}, {}, {})], 'asks no question'),
+        (ba.ToSFT(corrected='x'), [record(1, 2)], "There is no text question 'x': this dataset asks generations-0"),
+        (ba.ToSFT(corrected='generations-0-rating'), [record(1, 2)], "no text question 'generations-0-rating'"),
     ],
 )
 def test_what_a_form_cannot_use_is_told(form, records, message):
     with pytest.raises(FormError, match=message), pipeline() as p:
         _ = p | beam.Create(records) | form
+    (record,) = records
+    with pytest.raises(FormError, match=message):
+        form.check(record.questions, record.fields)
+
+
+@pytest.mark.parametrize(
+    ('form', 'error', 'message'),
+    [
+        (
+            ba.ToRatings(fields=ba.Fields(prompt='question')),
+            'NoPrompt',
+            "no prompt in field 'question': the record has",
+        ),
+        (
+            ba.ToPreferencePairs(
+                fields=ba.Fields(
+                    generations=['left', 'right'],
+                    question={'left': 'generations-0-rating', 'right': 'generations-1-rating'},
+                )
+            ),
+            'NoGenerations',
+            'None of the fields',
+        ),
+    ],
+)
+def test_a_record_that_no_row_can_be_made_of_costs_itself(form, error, message):
+    FOUND.clear()
+    fitting = {**record(5, 2).fields, 'question': 'well?', 'left': 'L', 'right': 'R'}
+    with pipeline() as p:
+        records = p | beam.Create([record(5, 2), record(5, 2)._replace(fields=fitting)])
+        with CollectingErrorHandler() as handler:
+            _ = records | form.with_error_handler(handler)
+        _ = handler.output() | beam.Map(keep)
+    (failed,) = FOUND
+    assert (failed.external_id, failed.stage, failed.error) == ('the-id', 'form', error)
+    assert message in failed.message
+    assert json.loads(failed.data)['answered']['fields']['generations-0'] == TEXTS[0]
+    with pytest.raises(RefusedError, match=message), pipeline() as p:
+        _ = p | beam.Create([record(5, 2)]) | form.with_error_handler(None)
 
 
 @pytest.mark.parametrize('arguments', [{'pairs': 'some'}, {'margin': -1}, {'text': 'html'}])

@@ -52,7 +52,7 @@ def test_each_person_is_told_with_all_their_responses():
         last = NOON + timedelta(seconds=90_000)
         assert ada == ('ada', 5, 1, 0, NOON, last, 20, hours)
         before = NOON - timedelta(minutes=1)
-        assert ada.shown() == 'ada: 5 submitted, 1 draft, 0 discarded, one every 20 s'
+        assert ada.shown() == 'ada: 5 submitted, 1 draft, one every 20 s'
         assert bob == ('bob', 0, 0, 1, before, before, None, {})
 
     with pipeline() as p:

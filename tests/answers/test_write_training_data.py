@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla as ba
+from beam_argilla.answers.forms import with_schema
 from beam_argilla.errors import InputError, JobError
 from tests.answers.samples import NOON, answered
 from tests.answers.test_forms import record
@@ -96,11 +97,73 @@ def test_answers_of_every_kind(tmp_path):
     assert datasets.load_from_disk(str(tmp_path / 'text'))[0]['generation'] is None
 
 
+@pytest.mark.parametrize('format', ['parquet', 'jsonl', 'datasets'])
+def test_nothing_of_an_earlier_run_is_left_and_nothing_else_is_touched(format, tmp_path):
+    (tmp_path / 'out').mkdir()
+    place = tmp_path / 'out' if format == 'datasets' else tmp_path / 'out' / 'dpo'
+    others = [tmp_path / 'out' / name for name in ('dpo-note.txt', f'dpo-eval-00000-of-00001.{format}', 'data-x.arrow')]
+    for other in others:
+        other.write_text('of somebody else')
+    for records, num_shards in ((RECORDS * 50, 3), (RECORDS[:1], 0)):
+        with pipeline() as p:
+            pairs = p | beam.Create(records) | ba.ToPreferencePairs()
+            files = pairs | ba.WriteTrainingData(str(place), format, num_shards)
+            FOUND.clear()
+            _ = files | beam.Map(keep)
+    assert all(other.read_text() == 'of somebody else' for other in others)
+    written = sorted(p for p in (tmp_path / 'out').iterdir() if p not in others)
+    assert sorted(FOUND) == [str(path) for path in written if path.suffix != '.json']
+    if format == 'datasets':
+        assert datasets.load_from_disk(str(place))['id'] == ['i']
+        assert len(written) == 3
+    else:
+        assert [path.name for path in written] == [f'dpo-00000-of-00001.{format}']
+
+
+def fail(row: dict[str, object]) -> dict[str, object]:
+    if row['id'] == 'j':
+        raise RuntimeError('in the middle')
+    return row
+
+
+def test_a_job_that_fails_leaves_what_was_there_and_nothing_of_its_own(tmp_path):
+    (tmp_path / 'dpo-00000-of-00001.parquet').write_text('earlier')
+    with pytest.raises(RuntimeError, match='in the middle'), pipeline() as p:
+        pairs = p | beam.Create(RECORDS) | ba.ToPreferencePairs()
+        rows = with_schema(pairs | beam.Map(fail), pairs.training_schema)
+        _ = rows | ba.WriteTrainingData(str(tmp_path / 'dpo'))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [('dpo-00000-of-00001.parquet', 'earlier')]
+
+
+FOUND: list[str] = []
+
+
+def keep(path: str) -> None:
+    FOUND.append(path)
+
+
+def test_files_go_into_a_folder_and_datasets_opens_it(tmp_path):
+    write = ba.WriteTrainingData(f'{tmp_path}/dpo/')
+    with pipeline() as p:
+        _ = p | beam.Create(RECORDS) | ba.ToPreferencePairs() | write
+    assert write.pattern == f'{tmp_path}/dpo/train-*.parquet'
+    found = datasets.load_dataset(str(tmp_path / 'dpo'), cache_dir=tmp_path / 'c')
+    assert sorted(found['train']['id']) == ['i', 'j']
+
+
 def test_what_cannot_be_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="format='csv': use one of 'parquet', 'jsonl', 'datasets'"):
         ba.WriteTrainingData('x', 'csv')
     with pytest.raises(InputError, match='write other rows with'), pipeline() as p:
         _ = p | beam.Create([{'a': 1}]) | ba.WriteTrainingData('x')
+    with pytest.raises(ValueError, match='prefix is empty'):
+        ba.WriteTrainingData(' ')
+    (tmp_path / 'file').write_text('')
+    with (
+        pytest.raises(JobError, match=r'cannot be written to .*/file/dpo: File exists\. Name another'),
+        pipeline() as p,
+    ):
+        _ = p | beam.Create(RECORDS) | ba.ToPreferencePairs() | ba.WriteTrainingData(f'{tmp_path}/file/dpo')
     (tmp_path / 'out-0.jsonl').write_text(json.dumps({'a': 1}))
     monkeypatch.setenv('HF_ENDPOINT', 'http://127.0.0.1:9')
 
@@ -109,4 +172,4 @@ def test_what_cannot_be_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(datasets.Dataset, 'push_to_hub', refused)
     with pytest.raises(JobError, match=r"does not take 'o/n': 401 Client Error\. Is HF_TOKEN"):
-        ba.push_to_hub(str(tmp_path / 'out'), 'jsonl', 'o/n')
+        ba.push_to_hub(str(tmp_path / 'out-*.jsonl'), 'jsonl', 'o/n')

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import argilla as rg
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines import argilla_to_parquet, parquet_to_argilla
-from tests.answers.people import Person, crew, record_ids
+from tests.answers.people import Person, crew, dataset_id, record_ids
 from tests.samples import rows, unique
 
 __all__ = ['crew']  # a fixture
@@ -48,8 +49,9 @@ def run(argilla_server, capfd, monkeypatch, name, tmp_path):
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
 
     def run(*options: str) -> tuple[int, str, str]:
-        argv = ['--dataset', name, '--output', str(tmp_path / 'out'), *options]
-        status = argilla_to_parquet.main(argv)
+        usual = {'--dataset': name, '--output': str(tmp_path / 'out')}
+        argv = [word for option, value in usual.items() if option not in options for word in (option, value)]
+        status = argilla_to_parquet.main([*argv, *options])
         return status, *capfd.readouterr()
 
     return run
@@ -60,14 +62,20 @@ def said(group: int, model: int) -> str:
     return row['generation']
 
 
-def test_pairs_are_what_people_answered(run, tmp_path):
+def test_pairs_are_what_people_answered(run, crew, tmp_path):
     status, out, err = run('--form', 'pairs', '--aggregate', 'mean')
     assert (status, err) == (0, '')
     lines = out.splitlines()
-    assert sum(line.startswith('Agreement on generations-') for line in lines) == 8
+    ada, bob, eve = (f'  {person.name}: {n} submitted' for person, n in zip(crew, (2, 1, 1), strict=True))
+    assert lines[0] == '3 people have answered'
+    assert lines[1].startswith(ada)
+    assert lines[2:4] == [bob, eve]
     told = "Agreement on generations-0-rating: Krippendorff's alpha 0.00 (ordinal), 0% of pairs the same"
-    assert any(line.startswith(told) for line in lines)
-    assert [line for line in lines if not line.startswith('Agreement')][:4] == [
+    assert lines[4].startswith(told)
+    unknown = [f'generations-{i}-rationale' for i in range(1, 4)]
+    assert f'Agreement on {", ".join(unknown)}: nothing was answered by two people' in lines
+    assert 'Suggestions for generations-0-rating: ' in out
+    assert lines[lines.index('3 records read, with 4 responses') :][:4] == [
         '3 records read, with 4 responses',
         '2 rows of pairs',
         '1 left out: the same score, or as many for as against',
@@ -121,6 +129,57 @@ def test_answers_as_tables(run, crew, tmp_path):
     assert not list(tmp_path.glob('out-span*'))
 
 
+def test_good_and_bad_generations_of_an_instruction_become_pairs(run, api, crew, tmp_path):
+    name = unique('singles')
+    pq.write_table(pa.Table.from_pylist(rows(2)), tmp_path / 'in.parquet')
+    argv = ['--input', str(tmp_path / 'in.parquet'), '--dataset', name, '--task', 'text_generation']
+    assert parquet_to_argilla.main([*argv, '--instruction_id_column', 'instruction_id']) == 0
+    page = api.get(f'/datasets/{dataset_id(api, name)}/records').json()['items']
+    labels = ['good', 'bad', 'bad', None] * 2
+    found = sorted((r['fields']['id'], r['fields']['generation'], r['id']) for r in page)
+    for (_, _, id), label in zip(found, labels, strict=True):
+        if label:
+            crew[0].answers(id, {'quality': label})
+    status, _, err = run('--dataset', name, '--pairs', 'best_each')
+    assert (status, err) == (0, '')
+    pairs = pa.concat_tables(map(pq.read_table, tmp_path.glob('out-*.parquet'))).to_pylist()
+    texts = [text for _, text, _ in found]
+    assert sorted((row['id'], row['chosen'], row['rejected']) for row in pairs) == sorted(
+        (f'i000{n}', texts[4 * n], texts[4 * n + k]) for n in range(2) for k in (1, 2)
+    )
+
+
+@pytest.mark.filterwarnings('ignore:Workspace not provided')
+def test_a_dataset_of_the_sdk_whose_fields_and_question_are_called_otherwise(run, sdk, crew, api, tmp_path, capfd):
+    name = unique('others')
+    settings = rg.Settings(
+        fields=[rg.TextField(field) for field in ('question', 'left', 'right')],
+        questions=[rg.LabelQuestion('better', labels=['left', 'right', 'tie'])],
+    )
+    dataset = rg.Dataset(name, settings=settings, client=sdk).create()
+    dataset.records.log([{'id': f'r{n}', 'question': f'q{n}', 'left': 'L', 'right': 'R'} for n in range(3)])
+    for (_, id), label in zip(sorted(record_ids(api, name).items()), ('right', 'left', 'tie'), strict=True):
+        crew[1].answers(id, {'better': label})
+    capfd.readouterr()  # of the SDK
+    named = ['--prompt_field', 'question', '--generation_field', 'left', '--generation_field', 'right']
+    status, out, err = run('--dataset', name, *named, '--question', 'better')
+    assert (status, err) == (0, '')
+    assert '2 left out: a label that says nothing of it' in out
+    (file,) = tmp_path.glob('out-*.parquet')
+    found = [(row['id'], row['prompt'], row['chosen'], row['rejected']) for row in pq.read_table(file).to_pylist()]
+    assert sorted(found) == [('r0', 'q0', 'R', 'L'), ('r1', 'q1', 'L', 'R')]
+
+
+def test_the_report_tells_of_all_and_the_rows_of_what_was_submitted(run, name, api, crew, tmp_path):
+    (id,) = (id for external_id, id in record_ids(api, name).items() if external_id == 'i0004')
+    crew[2].answers(id, {'generations-0-rating': 1}, 'draft')
+    status, out, err = run('--report', str(tmp_path / 'report.html'), '--form', 'answers')
+    assert (status, err) == (0, '')
+    assert '5 records read, with 5 responses' in out
+    assert f'{crew[2].name}: 1 submitted, 1 draft' in out
+    assert pq.read_table(next(tmp_path.glob('out-rating-*.parquet'))).num_rows == 16
+
+
 def test_only_what_was_answered_since(run):
     status, out, _ = run('--since', '2100-01-01')
     assert status == 0
@@ -132,7 +191,13 @@ def test_only_what_was_answered_since(run):
     [
         (['--dataset', 'gone'], "There is no dataset 'gone' in workspace 'default'"),
         (['--form', 'kto'], 'this dataset has a rating: say from which score on one is good'),
-        (['--prompt_field', 'question'], "A record has no field 'question' for the prompt"),
+        (['--prompt_field', 'question'], "There is no prompt in field 'question': the record has 'id', 'instruction',"),
+        (['--generation_field', 'left'], "None of the fields is a generation: the record has 'id'"),
+        (['--question', 'gone'], "question='gone' can be one rating, ranking or label"),
+        (['--question', 'a', '--question', 'b'], '--question: give one question, or FIELD=NAME for each'),
+        (['--form', 'sft', '--corrected', 'better'], "There is no text question 'better': this dataset asks"),
+        (['--form', 'answers', '--question', 'x'], '--question means nothing to --form answers'),
+        (['--output', '/dev/null/dpo'], 'Training data cannot be written to /dev/null/dpo: '),
         (['--threshold', '3'], '--threshold means nothing to --form pairs: it is for --form kto.'),
         (['--since', 'yesterday'], 'yesterday: write a time such as 2026-11-26'),
         (['--margin', '-1'], '--margin -1.0: it must not be negative'),
@@ -140,14 +205,10 @@ def test_only_what_was_answered_since(run):
     ],
 )
 def test_a_mistake_is_one_line(options, message, run):
-    if options[0] == '--dataset':
-        status = argilla_to_parquet.main([*options, '--output', 'x'])
-    else:
-        status, out, err = run(*options)
-        assert out == ''
-        assert re.fullmatch(r'error: .*\n', err)
-        assert message in err
-    assert status == 2
+    status, out, err = run(*options)
+    assert (status, out) == (2, '')
+    assert re.fullmatch(r'error: .*\n', err)
+    assert message in err
 
 
 def test_every_option_is_told_of(capsys):

@@ -17,6 +17,7 @@ from apache_beam.transforms.error_handling import CollectingErrorHandler
 import beam_argilla as ba
 from beam_argilla import failed_files
 from beam_argilla.failures import failed_rows
+from beam_argilla.files import write
 from beam_argilla.writing import write_failed
 from tests.object_store import OBJECTS
 from tests.samples import pipeline
@@ -45,7 +46,7 @@ def ids(folder: str) -> list[str]:
 def put(path: str, *external_ids: str) -> None:
     """A file as jobs write them."""
     lines = [refused(external_id).to_json() + '\n' for external_id in external_ids]
-    failed_files.write(path, ''.join(lines).encode())
+    write(path, ''.join(lines).encode())
 
 
 def refused(external_id: str, **origin) -> ba.FailedRecord:
