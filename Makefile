@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: venv demo test lint bench clean
+.PHONY: venv demo test test-runners lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -20,6 +20,10 @@ demo: venv
 # Two files at a time, each with an Argilla of its own. TEST_ARGS go to pytest.
 test: venv lint
 	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+
+# With engines that need Java and Maven, which are kept in .engines: see tests/conftest.py.
+test-runners: venv
+	$(PY) -m pytest tests/opensearch $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

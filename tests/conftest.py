@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -34,6 +35,16 @@ LONGEST = (
     'test_properties',
     'test_spilling',
 )
+
+
+# They need Java, and minutes: make test-runners.
+ENGINES = ('opensearch',)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves the engines' tests out where they are not named."""
+    is_engine = collection_path.name in ENGINES and collection_path.parent == Path(__file__).parent
+    return True if is_engine and not any(collection_path.name in arg for arg in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
