@@ -16,11 +16,13 @@ class Person:
 
     Attributes:
         name: how the user is called.
+        password: what the page asks for.
         id: the server's UUID.
     """
 
     def __init__(self, owner: httpx.Client, name: str, role: str = 'annotator', member: bool = True):
-        user = {'username': unique(name), 'first_name': name, 'role': role, 'password': 'a-long-password'}
+        self.password = 'a-long-password'
+        user = {'username': unique(name), 'first_name': name, 'role': role, 'password': self.password}
         made = owner.post('/users', json=user).raise_for_status().json()
         self.name, self.id, self.key = made['username'], made['id'], made['api_key']
         if member:
