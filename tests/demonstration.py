@@ -45,7 +45,8 @@ class Demonstration(NamedTuple):
 
     def run(self, command: str) -> str:
         """Runs this in a shell where the demo was started, and returns what it prints."""
-        done = subprocess.run(command, shell=True, cwd=self.folder, env=_HERE, capture_output=True, text=True)
+        shell = ['bash', '-o', 'pipefail', '-ec', command]
+        done = subprocess.run(shell, cwd=self.folder, env=_HERE, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ''), done
         return done.stdout
 
