@@ -71,8 +71,15 @@ def opinion(name: str, instruction_id: str, fields: dict[str, str]) -> dict[str,
     }
 
 
-def terminal(running: Demonstration) -> str:
-    """The export and a look at a row of it, as they stand in a terminal."""
+def load(running: Demonstration) -> str:
+    """What the demo says of its sample."""
+    lines = running.said.splitlines()
+    first, last = (next(i for i, line in enumerate(lines) if word in line) for word in (' rows read', ' refused: '))
+    return '\n'.join(['$ make demo', '…', *lines[first : last + 1], '…'])
+
+
+def export(running: Demonstration) -> str:
+    """The export, and a look at a row of it."""
     program = f'argilla-to-parquet() {{ {sys.executable} -m pipelines.argilla_to_parquet "$@"; }}'
     server = f'export ARGILLA_API_URL={running.url} ARGILLA_API_KEY={running.api_key}'
     said = f'$ {_EXPORT}\n' + running.run(f'{server}\n{program}\n{_EXPORT}') + '$ python\n'
@@ -89,7 +96,9 @@ def report(running: Demonstration, browser: Browser) -> list[tuple[str, str]]:
     """Titles and pictures of the report."""
     page = browser.new_page()
     page.goto((running.folder / 'answers.html').as_uri())
-    sections = {title: page.locator('section').filter(has=page.get_by_role('heading', name=title)) for title in _SECTIONS}
+    sections = {
+        title: page.locator('section').filter(has=page.get_by_role('heading', name=title)) for title in _SECTIONS
+    }
     return [(title, section.locator('img').first.get_attribute('src') or '') for title, section in sections.items()]
 
 
@@ -98,9 +107,8 @@ def main() -> None:
         page = f'data:image/png;base64,{base64.b64encode(answer(running, browser)).decode()}'
         template = jinja2.Environment(autoescape=True).from_string((_HERE / 'loop.html').read_text(encoding='utf-8'))
         whole = browser.new_page()
-        whole.set_content(
-            template.render(page=page, terminal=terminal(running), report=report(running, browser)), wait_until='load'
-        )
+        terminals = {'load': load(running), 'export': export(running)}
+        whole.set_content(template.render(page=page, report=report(running, browser), **terminals), wait_until='load')
         picture = Image.open(io.BytesIO(whole.locator('body').screenshot()))
         # Few colours, lest it be large; not mixed of dots, lest the text be.
         picture.convert('RGB').quantize(256, dither=Image.Dither.NONE).save(_HERE / 'loop.png', optimize=True)

@@ -30,6 +30,7 @@ class Demonstration(NamedTuple):
         api_key: the same person's.
         export: the command that exports what was answered.
         folder: where it was started.
+        said: all that it has printed.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Demonstration(NamedTuple):
     api_key: str
     export: str
     folder: Path
+    said: str
 
     def owner(self) -> httpx.Client:
         """The server, to the person who may do everything."""
@@ -66,6 +68,6 @@ def demonstration(folder: Path) -> Iterator[Demonstration]:
                 break
         log_in, export = _LOG_IN.search(said), _EXPORT.search(said)
         assert log_in and export, said
-        yield Demonstration(**log_in.groupdict(), **export.groupdict(), folder=folder)
+        yield Demonstration(**log_in.groupdict(), **export.groupdict(), folder=folder, said=said)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
