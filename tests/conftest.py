@@ -29,6 +29,7 @@ settings.load_profile('the_same')
 LONGEST = (
     'test_packaging',
     'test_for_people',
+    'test_loop',
     'test_parquet_to_argilla',
     'test_faults',
     'test_server',

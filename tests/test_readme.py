@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import argilla as rg
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,7 +20,8 @@ import pytest
 import beam_argilla.local
 from beam_argilla.local import __main__ as local
 from pipelines import argilla_to_parquet, options, parquet_to_argilla
-from tests.samples import rows
+from tests.answers.people import Person, record_ids
+from tests.samples import rows, unique
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -57,6 +59,18 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def answered_demo(folder, argilla_server, api, monkeypatch) -> None:
+    """A dataset such as the demo makes, of which somebody has answered a record."""
+    monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
+    argv = ['--dataset', 'demo', '--num_generations', '4', '--model_names', '--api_url', argilla_server.api_url]
+    assert parquet_to_argilla.main(['--input', f'{folder}/bucket/generations-0.parquet', *argv]) == 0
+    reader = Person(api, unique('reader'))
+    answered = next(iter(record_ids(api, 'demo').values()))
+    reader.answers(answered, {'generations-0-rating': 5, 'generations-1-rating': 1})
+    reader.close()
+
+
+@pytest.fixture
 def run(folder, argilla_server, hub, monkeypatch, capfd):
     """Runs a block in the folder, and returns what it prints."""
     pairs = folder / 'pairs.parquet'
@@ -67,6 +81,7 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
     monkeypatch.setattr(beam_argilla.local, 'serve', lambda: contextlib.nullcontext(argilla_server))
+    monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', folder / 'cache')
     instead = {
         'gs://bucket': str(folder / 'bucket'),
         'https://argilla.example': argilla_server.api_url,
@@ -88,15 +103,15 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     return run
 
 
-def test_every_block_runs_as_it_stands_there(run, sdk):
+def test_every_block_runs_as_it_stands_there(run, answered_demo, sdk):
     made_by_others = beam_argilla.Preference(num_generations=2).settings().to_argilla()
     dataset = rg.Dataset('made-by-distilabel', workspace='default', settings=made_by_others, client=sdk).create()
     instruction = rows(1)[0]['instruction']
     texts = {'id': sha256(instruction.encode()).hexdigest(), 'instruction': instruction, 'generations-0': 'one'}
     dataset.records.log([rg.Record(fields=texts)])
-    for language, block in BLOCKS:
-        if not block.startswith('make '):
-            run(language, block)
+    said = [run(language, block) for language, block in BLOCKS if not block.startswith('make ')]
+    (pair,) = (printed for printed in said if "'chosen_score'" in printed)  # of the demo
+    assert "'chosen_score': 5.0, 'rejected_score': 1.0" in pair
 
     def count(name: str) -> int:
         return len(list(sdk.datasets(name).records))
