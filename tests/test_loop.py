@@ -1,4 +1,4 @@
-"""The whole loop, as people go it: the demo, three who answer (one in a real browser), and training data of it."""
+"""The whole loop: the demo's sample, three people who answer, one of them in a real browser, and training data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import demo, parquet_to_argilla
-from tests.answers.people import Person, dataset_id
+from pipelines import argilla_to_parquet, demo, parquet_to_argilla
+from tests.answers.people import crew, dataset_id
 from tests.browser import Annotator, browser
-from tests.demonstration import Demonstration, demonstration
+from tests.samples import unique
 
-__all__ = ['browser']  # a fixture
+__all__ = ['browser', 'crew']  # fixtures
 Row = dict[str, Any]
 # Instruction and generations that would not be the same after a trim, a normalisation, an escape, a rendering, …
 TRICKY = (
@@ -27,11 +27,9 @@ TRICKY = (
     ('# Which *Markdown*?', '* a\n  * b\n', '```py\nprint(1)\n```  ', '[a](b) ![c](d)', '$x$ {{ x }} | a | b |'),
 )
 MODELS = ('org/Model-7B (β, 4-bit)', ' spaces ', 'Модель🤖', 'a"b\'c,d;e')
-PEOPLE = ('ada', 'bob', 'eve')
 BY_TWO = 6  # instructions that only the first two answer; nobody answers the others
 # Of the four generations of an instruction, by the three people. However many of them have answered, all means differ.
 RATINGS = ((5, 4, 5), (3, 3, 4), (2, 2, 1), (1, 2, 1))
-OPTIONS = ['--num_generations', '4', '--instruction_id_column', 'instruction_id', '--model_names']
 
 
 def tricky_rows() -> Iterator[Row]:
@@ -42,12 +40,12 @@ def tricky_rows() -> Iterator[Row]:
 
 
 ROWS = {
-    name: list(rows)
-    for name, rows in itertools.groupby([*demo.good_rows(), *tricky_rows()], lambda row: row['instruction_id'])
+    id: list(rows)
+    for id, rows in itertools.groupby([*demo.good_rows(), *tricky_rows()], lambda row: row['instruction_id'])
 }
 OPINIONS = {
-    (name, row['generation']): RATINGS[(number + place) % 4]
-    for number, (name, rows) in enumerate(ROWS.items())
+    (id, row['generation']): RATINGS[(number + place) % 4]
+    for number, (id, rows) in enumerate(ROWS.items())
     for place, row in enumerate(rows)
 }
 
@@ -58,13 +56,13 @@ def opinion(person: int, fields: dict[str, str]) -> dict[str, int]:
     return {f'{name}-rating': OPINIONS[fields['id'], text][person] for name, text in texts.items()}
 
 
-def pair(name: str, people: tuple[int, ...]) -> Row:
+def pair(id: str, people: tuple[int, ...]) -> Row:
     """The row that trainers shall get of an instruction that these people have answered."""
-    opinions = {row['generation']: OPINIONS[name, row['generation']] for row in ROWS[name]}
+    opinions = {row['generation']: OPINIONS[id, row['generation']] for row in ROWS[id]}
     scores = {text: statistics.mean(ratings[p] for p in people) for text, ratings in opinions.items()}
-    worst, *_, best = sorted(ROWS[name], key=lambda row: scores[row['generation']])
+    worst, *_, best = sorted(ROWS[id], key=lambda row: scores[row['generation']])
     return {
-        'id': name,
+        'id': id,
         'prompt': best['instruction'],
         'chosen': best['generation'],
         'rejected': worst['generation'],
@@ -76,60 +74,45 @@ def pair(name: str, people: tuple[int, ...]) -> Row:
     }
 
 
-@pytest.fixture(scope='module')
-def running_demo(tmp_path_factory) -> Iterator[Demonstration]:
-    """The demo, with the tricky instructions besides."""
-    folder = tmp_path_factory.mktemp('demo')
-    pq.write_table(pa.Table.from_pylist(list(tricky_rows())), folder / 'tricky.parquet')
-    with demonstration(folder) as running, pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ARGILLA_API_KEY', running.api_key)
-        argv = ['--input', f'{folder}/tricky.parquet', '--dataset', 'demo', '--api_url', running.url, *OPTIONS]
-        assert parquet_to_argilla.main([*argv, '--metadata_column', 'category', '--agent', 'demo-judge']) == 0
-        yield running
-
-
 @pytest.fixture
-def people(running_demo) -> Iterator[list[Person]]:
-    with running_demo.owner() as owner:
-        found = [Person(owner, name) for name in PEOPLE]
-        yield found
-        for person in found:
-            person.close()
+def name(argilla_server, monkeypatch, tmp_path) -> str:
+    """A dataset of the demo's sample and the tricky instructions."""
+    monkeypatch.setenv('ARGILLA_API_URL', argilla_server.api_url)
+    monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
+    name, sample = unique('loop'), demo.write_sample(tmp_path)
+    pq.write_table(pa.Table.from_pylist(list(tricky_rows())), tmp_path / 'tricky.parquet')
+    options = ['--dataset', name, '--num_generations', '4', '--model_names', '--failed', str(tmp_path / 'failed')]
+    options += ['--instruction_id_column', 'instruction_id', '--metadata_column', 'category']
+    assert parquet_to_argilla.main(['--input', sample, '--input', str(tmp_path / 'tricky.parquet'), *options]) == 0
+    return name
 
 
-@pytest.fixture
-def records(running_demo) -> dict[str, Row]:
-    """Instruction id → the record, as the server has it."""
-    with running_demo.owner() as owner:
-        path = f'/datasets/{dataset_id(owner, "demo")}/records'
-        found = owner.get(path, params={'limit': 1000}).raise_for_status().json()['items']
-    return {record['fields']['id']: record for record in found if record['fields']['id'] in ROWS}
-
-
-def test_what_people_answer_is_what_trainers_read(browser, running_demo, people, records, tmp_path):
+def test_what_people_answer_is_what_trainers_read(browser, argilla_server, api, crew, name, tmp_path):
+    page = api.get(f'/datasets/{dataset_id(api, name)}/records', params={'limit': 1000}).raise_for_status().json()
+    records = {record['fields']['id']: record for record in page['items'] if record['fields']['id'] in ROWS}
     assert records.keys() == ROWS.keys()
-    eve = Annotator(browser, running_demo.url, people[2].name, people[2].password)
-    eve.open('demo')
+    ada, bob, eve = crew
+    at_the_page = Annotator(browser, argilla_server.api_url, eve.name, eve.password)
+    at_the_page.open(name)
     by_three = []
     for words, count in (('miles', 2), ('tricky', len(TRICKY))):
-        eve.search(words)
+        at_the_page.search(words)
         for _ in range(count):
-            fields = records[eve.shown('id')]['fields']
-            for name, text in fields.items():
+            fields = records[at_the_page.shown('id')]['fields']
+            for field, text in fields.items():
                 if not {'<', '&'} & set(text):  # which the page renders
-                    assert eve.shown(name) == text.replace('\r\n', '\n')
-            eve.rate(opinion(2, fields))
-            eve.submit()
+                    assert at_the_page.shown(field) == text.replace('\r\n', '\n')
+            at_the_page.rate(opinion(2, fields))
+            at_the_page.submit()
             by_three.append(fields['id'])
-    assert eve.trouble == []
-    by_two = [name for name in ROWS if name not in by_three][:BY_TWO]
-    for name in by_three + by_two:
-        for number, person in enumerate(people[:2]):
-            person.answers(records[name]['id'], opinion(number, records[name]['fields']))
+    assert at_the_page.trouble == []
+    by_two = [id for id in ROWS if id not in by_three][:BY_TWO]
+    for id in by_three + by_two:
+        for number, person in enumerate((ada, bob)):
+            person.answers(records[id]['id'], opinion(number, records[id]['fields']))
 
-    said = running_demo.run(running_demo.export)
-    assert f'{len(by_three + by_two)} rows of pairs\n' in said
-    files = str(running_demo.folder / 'dpo-*.parquet')
-    rows = datasets.load_dataset('parquet', data_files=files, split='train', cache_dir=str(tmp_path))
-    expected = [pair(name, (0, 1, 2)) for name in by_three] + [pair(name, (0, 1)) for name in by_two]
+    assert argilla_to_parquet.main(['--dataset', name, '--output', str(tmp_path / 'dpo')]) == 0
+    files = str(tmp_path / 'dpo-*.parquet')
+    rows = datasets.load_dataset('parquet', data_files=files, split='train', cache_dir=str(tmp_path / 'cache'))
+    expected = [pair(id, (0, 1, 2)) for id in by_three] + [pair(id, (0, 1)) for id in by_two]
     assert sorted(rows, key=lambda row: row['id']) == sorted(expected, key=lambda row: row['id'])

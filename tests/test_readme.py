@@ -19,7 +19,7 @@ import pytest
 
 import beam_argilla.local
 from beam_argilla.local import __main__ as local
-from pipelines import argilla_to_parquet, options, parquet_to_argilla
+from pipelines import argilla_to_parquet, demo, options, parquet_to_argilla
 from tests.answers.people import Person, record_ids
 from tests.samples import rows, unique
 
@@ -59,14 +59,12 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def answered_demo(folder, argilla_server, api, monkeypatch) -> None:
-    """A dataset such as the demo makes, of which somebody has answered a record."""
-    monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
-    argv = ['--dataset', 'demo', '--num_generations', '4', '--model_names', '--api_url', argilla_server.api_url]
-    assert parquet_to_argilla.main(['--input', f'{folder}/bucket/generations-0.parquet', *argv]) == 0
+def made_demo(run, api, capfd) -> None:
+    """What `make demo` makes, of which somebody has answered a record."""
+    assert demo.main(['--exit']) == 0
+    assert 'Log in' not in capfd.readouterr().out  # it serves no longer
     reader = Person(api, unique('reader'))
-    answered = next(iter(record_ids(api, 'demo').values()))
-    reader.answers(answered, {'generations-0-rating': 5, 'generations-1-rating': 1})
+    reader.answers(record_ids(api, 'demo')['q-000'], {'generations-0-rating': 5, 'generations-1-rating': 1})
     reader.close()
 
 
@@ -80,7 +78,7 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     monkeypatch.chdir(folder)
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    monkeypatch.setattr(beam_argilla.local, 'serve', lambda: contextlib.nullcontext(argilla_server))
+    monkeypatch.setattr(beam_argilla.local, 'serve', lambda *_: contextlib.nullcontext(argilla_server))
     monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', folder / 'cache')
     instead = {
         'gs://bucket': str(folder / 'bucket'),
@@ -103,7 +101,7 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     return run
 
 
-def test_every_block_runs_as_it_stands_there(run, answered_demo, sdk):
+def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
     made_by_others = beam_argilla.Preference(num_generations=2).settings().to_argilla()
     dataset = rg.Dataset('made-by-distilabel', workspace='default', settings=made_by_others, client=sdk).create()
     instruction = rows(1)[0]['instruction']
