@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from beam_argilla.local import LocalServer, serve
 from tests import fake_hub
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 # The same examples each time, so that a test that fails tells of the change at hand. Others on each run:
 # make test TEST_ARGS=--hypothesis-profile=default
-settings.register_profile('the_same', derandomize=True, database=None)
+# No test fails for being slow where the machine has other things to do.
+_SLOW = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
+settings.register_profile('the_same', derandomize=True, database=None, **_SLOW)
 settings.load_profile('the_same')
 
 # Two workers take the files in this order: the longest first, lest one of them waits for the other at the end.
