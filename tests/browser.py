@@ -105,10 +105,6 @@ class Annotator:
                 asked.locator('label').get_by_text(str(value), exact=True).click()
             expect(chosen).to_be_checked()
 
-    def write(self, question: str, text: str) -> None:
-        """Writes this in place of what stands there."""
-        self._question(question).get_by_role('textbox').locator('[contenteditable]').fill(text)
-
     def submit(self) -> None:
         """Submits what is chosen, and waits until the record has gone."""
         with self.page.expect_response(lambda r: r.url.endswith('/responses')) as answered:

@@ -15,9 +15,10 @@ import httpx
 
 from tests.processes import running
 
-ROOT = Path(__file__).parents[1]
-_LOG_IN = re.compile(r'Log in at (?P<url>\S+) as (?P<username>\S+) with the password (?P<password>\S+)')
+_ROOT = Path(__file__).parents[1]
+_LOG_IN = re.compile(r'Log in at (?P<url>\S+) as \S+ with the password \S+')
 _EXPORT = re.compile(r'^\$ (?P<export>ARGILLA_API_KEY=(?P<api_key>\S+) .+)$', re.MULTILINE)
+_HERE = {**os.environ, 'PYTHONPATH': str(_ROOT)}
 
 
 class Demonstration(NamedTuple):
@@ -25,17 +26,13 @@ class Demonstration(NamedTuple):
 
     Attributes:
         url: of the page.
-        username: who may log in there.
-        password: with this.
-        api_key: the same person's.
+        api_key: of the owner.
         export: the command that exports what was answered.
         folder: where it was started.
         said: all that it has printed.
     """
 
     url: str
-    username: str
-    password: str
     api_key: str
     export: str
     folder: Path
@@ -51,9 +48,6 @@ class Demonstration(NamedTuple):
         done = subprocess.run(shell, cwd=self.folder, env=_HERE, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ''), done
         return done.stdout
-
-
-_HERE = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 
 @contextmanager
