@@ -23,6 +23,8 @@ from beam_argilla.server.address import check_headers, check_names, checked_url
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as Group
 
+    from apache_beam.utils.secret import Secret
+
 
 # -- what is read
 
@@ -295,14 +297,18 @@ def add_server(group: Group) -> None:
         '--api_key_env', default='ARGILLA_API_KEY', metavar='NAME', help='variable with the key (%(default)s)'
     )
     group.add_argument(
-        '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
+        '--api_key_secret',
+        metavar='SPEC',
+        help='where workers look the key up, such as type:GcpSecret;version_name:projects/…, or '
+        'type:EnvironmentSecret;variable:NAME if that is set on workers elsewhere',
     )
     group.add_argument(
         '--header',
         action='append',
         default=[],
         metavar='NAME=ENV',
-        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER; repeatable',
+        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER, or of a secret as '
+        '--api_key_secret takes; repeatable',
     )
     group.add_argument(
         '--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts (https)'
@@ -338,13 +344,16 @@ def add_writing(group: Group) -> None:
 
 
 def headers_of(args: argparse.Namespace) -> dict[str, str]:
-    """Name of each further HTTP header → the environment variable that holds its value."""
+    """Name of each further HTTP header → the environment variable that holds its value, or the secret that is it."""
     headers = []
     for header in args.header:
-        name, equals, variable = header.partition('=')
-        if not (name and equals and variable):
-            raise ValueError('--header: write NAME=ENV, with the environment variable that holds the value')
-        headers.append((name, variable))
+        name, equals, source = header.partition('=')
+        if not (name and equals and source):
+            raise ValueError(
+                '--header: write NAME=ENV, with the environment variable that holds the value, or NAME=type:…, with a '
+                'secret as --api_key_secret takes'
+            )
+        headers.append((name, source))
     check_headers(name for name, _ in headers)
     return dict(headers)
 
@@ -355,14 +364,29 @@ def needs_server(args: argparse.Namespace) -> bool:
 
 
 def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
-    """The server."""
+    """The server.
+
+    Raises:
+        ValueError: a secret is written in no form that is known.
+    """
+    headers = {
+        name: _secret(source) if source.startswith('type:') else ba.EnvironmentSecret(source)
+        for name, source in headers_of(args).items()
+    }
+    return ba.ArgillaConnection(
+        args.api_url,
+        api_key=_secret(args.api_key_secret) if args.api_key_secret else None,
+        api_key_env=args.api_key_env,
+        headers=headers,
+        ca_file=args.ca_file,
+    )
+
+
+def _secret(spec: str) -> Secret:
     from apache_beam.utils.secret import Secret
 
-    headers = {name: ba.EnvironmentSecret(variable) for name, variable in headers_of(args).items()}
-    secret = Secret.parse_secret_option(args.api_key_secret) if args.api_key_secret else None
-    return ba.ArgillaConnection(
-        args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers, ca_file=args.ca_file
-    )
+    own = re.fullmatch('type:EnvironmentSecret;variable:([A-Za-z_][A-Za-z0-9_]*)', spec)
+    return ba.EnvironmentSecret(own[1]) if own else Secret.parse_secret_option(spec)
 
 
 def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:

@@ -16,10 +16,10 @@ from apache_beam.transforms.trigger import AccumulationMode
 
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
-from beam_argilla.runners import when_failed
+from beam_argilla.runners import when_failed, workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
-from beam_argilla.server.connection import ArgillaConnection, check_connection
+from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
@@ -76,6 +76,7 @@ class WriteRecords(beam.PTransform):
             windows.
         TypeError: `connection` is no `ArgillaConnection`.
         InputError: (while running) an element is no record.
+        JobError: (as it is applied) the key is in an environment variable, and workers run elsewhere.
         JobError: (while running) the server, the key, the workspace or the dataset is not as it must be.
 
     Example:
@@ -134,6 +135,8 @@ class WriteRecords(beam.PTransform):
         return self
 
     def expand(self, records: beam.PCollection) -> WriteResult:
+        if not workers_run_here(records.pipeline):
+            check_sent(self.connection)
         job = _job_of(records.pipeline)
         if self.settings is not None:
             remove = functools.partial(_remove_if_unused, self.connection, self.dataset, self.workspace, job)
