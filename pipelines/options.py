@@ -432,11 +432,16 @@ def text(value: str) -> str:
 
 
 def content(path: str) -> str:
-    """What a file holds."""
+    """What a file holds, of any Beam file system."""
     try:
-        return Path(path).read_text(encoding='utf-8')
-    except (OSError, ValueError) as e:
-        why = e.strerror if isinstance(e, OSError) else 'it is not text in UTF-8'
+        if '://' not in path:
+            return Path(path).read_text(encoding='utf-8')
+        from beam_argilla.files import open_file  # Beam, and the file systems that it knows
+
+        with open_file(path) as file:
+            return file.read().decode('utf-8')
+    except (OSError, ValueError, ba.BeamArgillaError) as e:
+        why = 'it is not text in UTF-8' if isinstance(e, ValueError) else getattr(e, 'strerror', None) or str(e)
         raise argparse.ArgumentTypeError(f'the file {path!r} cannot be read: {why}') from None
 
 
@@ -448,7 +453,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     """
     parser.error = mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
+    argv, beams = split(argv)
     args, beam_args = parser.parse_known_args(argv)
+    beam_args += beams
     if args.list_layouts:
         print(layouts_shown())
         raise SystemExit(0)
@@ -478,6 +485,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     return args, beam_args
 
 
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options of all, and those that stand behind a ``--``: Beam's, also where one of ours is called the same."""
+    before = list(argv).index('--') if '--' in argv else len(argv)
+    return list(argv[:before]), list(argv[before + 1 :])
+
+
 def check_server(args: argparse.Namespace) -> None:
     """Raises ValueError if there is no address of a server."""
     if not args.api_url:
@@ -500,12 +513,13 @@ def check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
 def check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
     """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
 
-    Behind a job server there are options that only the engine knows: there, a slip is what looks like one of ours.
+    Behind a job server, or what launches a template, there are options that Beam does not know: there, a slip is what
+    looks like one of ours.
     The message holds no value: one may be a secret.
     """
     ours = {option for action in parser._actions for option in action.option_strings}
     beams = beam_options()
-    engine = _has_job_server(beam_args)
+    engine = _may_pass_more(beam_args)
     follows_option = False
     for arg in beam_args:
         name, equals, _ = arg.partition('=')
@@ -520,11 +534,13 @@ def check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> 
         follows_option = arg.startswith('-') and not equals
 
 
-def _has_job_server(beam_args: Sequence[str]) -> bool:
+def _may_pass_more(beam_args: Sequence[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--runner', default='')
-    runner = parser.parse_known_args(beam_args)[0].runner.lower()
-    return any(name in runner for name in ('flink', 'spark', 'portable'))
+    parser.add_argument('--template_location')
+    args = parser.parse_known_args(beam_args)[0]
+    engines = ('flink', 'spark', 'portable')
+    return args.template_location is not None or any(name in args.runner.lower() for name in engines)
 
 
 def beam_options() -> set[str]:
