@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: venv demo test lint bench clean
+# Google's client does not go together with the local Argilla's server (its httpx and pydantic).
+GCP := .gcp
+
+.PHONY: venv demo test test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -19,7 +22,17 @@ demo: venv
 
 # Two files at a time, each with an Argilla of its own. TEST_ARGS go to pytest.
 test: venv lint
-	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/dataflow $(TEST_ARGS)
+
+# What is sent to Dataflow, by Google's client (1 GB, installed once), to a cloud of this machine.
+test-dataflow: venv $(GCP)/.installed
+	$(PY) -m pytest tests/dataflow $(TEST_ARGS)
+
+$(GCP)/.installed: setup.py
+	$(PYTHON) -m venv $(GCP)
+	$(GCP)/bin/python -m pip install --quiet --upgrade pip
+	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
+	touch $@
 
 lint: venv
 	$(PY) -m ruff check .
@@ -32,4 +45,4 @@ bench: venv
 	$(PY) -m benchmarks.reading
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) $(GCP) .demo build dist *.egg-info
