@@ -19,8 +19,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import PipelineResult
 
-import beam_argilla as ba
 from beam_argilla import errors
+from beam_argilla.runners import jobs_outlive_their_launch
 
 from . import messages, stopping
 
@@ -85,7 +85,7 @@ def start(p: beam.Pipeline) -> PipelineResult | None:
         None if there is nothing to wait for: the job was made, and nobody runs it yet.
     """
     result = p.run()
-    if not ba.jobs_outlive_their_launch(p):
+    if not jobs_outlive_their_launch(p):
         return result
     cloud = p.options.view_as(GoogleCloudOptions)
     if cloud.template_location:

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from beam_argilla.server.connection import ArgillaConnection, check_connection, 
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.threads import in_background
 from beam_argilla.writing.as_record import as_record
 from beam_argilla.writing.distinct import Distinct
 from beam_argilla.writing.existing import ReadExisting, warn_of_others
@@ -135,12 +137,13 @@ class WriteRecords(beam.PTransform):
         return self
 
     def expand(self, records: beam.PCollection) -> WriteResult:
-        if not workers_run_here(records.pipeline):
+        here = workers_run_here(records.pipeline)
+        if not here:
             check_sent(self.connection)
         job = _job_of(records.pipeline)
         if self.settings is not None:
             remove = functools.partial(_remove_if_unused, self.connection, self.dataset, self.workspace, job)
-            when_failed(records.pipeline, remove)
+            when_failed(records.pipeline, remove if here else functools.partial(_try, remove))
         # A side input is complete before the main input is seen: no record is sent before the dataset is there.
         dataset = (
             records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self, job))
@@ -224,6 +227,12 @@ def _job_of(pipeline: beam.Pipeline) -> str:
 
 # Seconds for tidying up behind a job that failed, maybe since the server is gone, or cannot be reached from here.
 _PATIENCE = 5.0
+
+
+def _try(tidy: Callable[[], object]) -> None:
+    """Does it in a few seconds or leaves it: a secret may be beyond the reach of this machine."""
+    with contextlib.suppress(TimeoutError):
+        in_background(tidy).result(2 * _PATIENCE)
 
 
 def _remove_if_unused(connection: ArgillaConnection, dataset: str, workspace: str, job: str) -> None:

@@ -29,7 +29,7 @@ class Cloud:
     url: str = ''
     objects: dict[str, bytes] = field(default_factory=dict)  # of the one bucket there is
     jobs: list[dict[str, Any]] = field(default_factory=list)  # as they were submitted
-    ends: str = 'JOB_STATE_DONE'
+    states: list[str] = field(default_factory=lambda: ['JOB_STATE_DONE'])  # of the job, each time it is looked at
     messages: list[str] = field(default_factory=list)  # errors that the job reports
     metrics: dict[str, int] = field(default_factory=dict)  # our counters, as the job reports them
     secrets: dict[str, str] = field(default_factory=dict)  # version → value
@@ -58,6 +58,23 @@ def job_metrics(counts: dict[str, int]) -> list[dict[str, Any]]:
         for name, value in counts.items()
         for tentative in ({}, {'tentative': 'true'})
     ]
+
+
+def _crc32c(content: bytes) -> str:
+    """By which Google's client sees that an object has arrived as it was sent."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = _CRC32C[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return base64.b64encode((crc ^ 0xFFFFFFFF).to_bytes(4, 'big')).decode()
+
+
+def _of_one_byte(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value
+
+
+_CRC32C = [_of_one_byte(value) for value in range(256)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,6 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             'name': name,
             'id': name,
             'size': str(len(self.cloud.objects[name])),
+            'crc32c': _crc32c(self.cloud.objects[name]),
             'generation': '1',
             'updated': '2026-11-27T00:00:00Z',
         }
@@ -173,8 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             asked = re.match(r'DELETE \S*/o/([^ ?]+)', part.get_payload())
             there = asked is not None and self.cloud.objects.pop(unquote(asked[1]), None) is not None
             answers.append(
-                f'--batch\r\nContent-Type: application/http\r\nContent-ID: <response-{part["Content-ID"].strip("<>")}>'
-                f'\r\n\r\nHTTP/1.1 {"204 No Content" if there else "404 Not Found"}\r\nContent-Length: 0\r\n\r\n\r\n'
+                '--batch\r\nContent-Type: application/http\r\n\r\n'
+                f'HTTP/1.1 {"204 No Content" if there else "404 Not Found"}\r\nContent-Length: 0\r\n\r\n\r\n'
             )
         self._answer(''.join([*answers, '--batch--']).encode(), Content_Type='multipart/mixed; boundary=batch')
 
@@ -192,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {'id': JOB, 'currentState': state, 'name': self.cloud.jobs[-1]['name']}
 
     def job(self, body: bytes, query: dict[str, str]) -> None:
-        self._answer(self._job(self.cloud.ends))
+        self._answer(self._job(self.cloud.states.pop(0) if len(self.cloud.states) > 1 else self.cloud.states[0]))
 
     def job_messages(self, body: bytes, query: dict[str, str]) -> None:
         told = [

@@ -17,7 +17,7 @@ SECRET = 'type:GcpSecret;version_name:projects/p/secrets/s/versions/latest'
 if __name__ == '__main__':
     connection = ba.ArgillaConnection(sys.argv[1], api_key=Secret.parse_secret_option(SECRET))
     with beam.Pipeline(options=PipelineOptions(sys.argv[2:])) as p:
-        messages = p | beam.io.ReadFromPubSub(subscription='projects/p/subscriptions/generations')
+        messages = p | beam.io.ReadFromPubSub(subscription='projects/the-project/subscriptions/generations')
         rows = messages | beam.Map(json.loads) | beam.WindowInto(FixedWindows(60))
         result = rows | ba.WriteToArgilla(
             'stream', task=ba.Preference(2), connection=connection, columns=ba.Columns(instruction='prompt')

@@ -15,40 +15,31 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.portability import common_urns
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.portability.stager import Stager
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.dataflow.fake_cloud import BUCKET, JOB, PROJECT, Cloud, serve
 from tests.samples import rows, unique
+from tests.unpacked import unpacked
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / '.gcp' / 'bin'
 HERE = Path(__file__).parent
 KEY = 'a-very-secret-key'
 SECRET = 'projects/p/secrets/argilla/versions/latest'
+BATCH, STREAMING = 1, 2  # JobType, as the client sends it
 SPEC = f'type:GcpSecret;version_name:{SECRET}'
 
 pytestmark = pytest.mark.skipif(
     not BIN.exists(), reason="make test-dataflow installs Google's client, which this needs"
 )
-
-
-@pytest.fixture(scope='session')
-def shipped(tmp_path_factory) -> Path:
-    """What Beam makes of our setup.py for workers, which is installed as they do."""
-    sdist = Path(Stager._build_setup_package(str(ROOT / 'setup.py'), str(tmp_path_factory.mktemp('sdist'))))
-    install = ['-m', 'pip', 'install', '--quiet', '--no-compile', '--no-deps', '--force-reinstall', sdist]
-    done = subprocess.run([BIN / 'python', *install], capture_output=True, text=True, cwd=sdist.parent)
-    assert done.returncode == 0, done.stderr
-    return sdist
 
 
 @pytest.fixture(scope='session')
@@ -76,9 +67,26 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
+class Done(NamedTuple):
+    """A program that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope='session')
+def launcher() -> Iterator[subprocess.Popen]:
+    """See `launcher.py`."""
+    pipes = {'stdin': subprocess.PIPE, 'stdout': subprocess.PIPE, 'text': True, 'bufsize': 1}
+    with subprocess.Popen([BIN / 'python', HERE / 'launcher.py'], stderr=subprocess.DEVNULL, **pipes) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def run(cloud, account, shipped, tmp_path):
-    """Runs a command of that environment, by default in an empty folder, with Google's client sent to the cloud."""
+def run(cloud, account, launcher, tmp_path):
+    """Runs a program of that environment, by default in an empty folder, with Google's client sent to the cloud."""
     credentials = tmp_path / 'credentials.json'
     credentials.write_text(json.dumps({**account, 'token_uri': f'{cloud.url}/token'}))
     folder = tmp_path / 'empty'
@@ -90,9 +98,19 @@ def run(cloud, account, shipped, tmp_path):
         'GOOGLE_CLOUD_PROJECT': PROJECT,
         'ARGILLA_API_KEY': KEY,
     }
+    out, err = tmp_path / 'out', tmp_path / 'err'
 
-    def run(*command: str | Path, cwd: Path = folder) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
+    def run(*command: str | Path, cwd: Path = folder) -> Done:
+        program = {
+            'command': [str(part) for part in command],
+            'cwd': str(cwd),
+            'environment': environment,
+            'stdout': str(out),
+            'stderr': str(err),
+        }
+        launcher.stdin.write(json.dumps(program) + '\n')
+        status = int(launcher.stdout.readline())
+        return Done(status, out.read_text(), err.read_text())
 
     return run
 
@@ -124,30 +142,39 @@ def staged(cloud: Cloud) -> dict[str, bytes]:
     return {name.rsplit('/', 1)[1]: cloud.objects[name] for name in cloud.under('staging/')}
 
 
-def definition(cloud: Cloud) -> beam_runner_api_pb2.Pipeline:
-    return beam_runner_api_pb2.Pipeline.FromString(staged(cloud)['pipeline.pb'])
+def definition(cloud: Cloud, job: dict[str, Any]) -> beam_runner_api_pb2.Pipeline:
+    location = options_sent(job)['pipelineUrl'].removeprefix(f'gs://{BUCKET}/')
+    return beam_runner_api_pb2.Pipeline.FromString(cloud.objects[location])
 
 
 def everything_sent(cloud: Cloud) -> bytes:
-    """The job, and all that was staged for it, without compression."""
+    """The job, and all that was staged for it, with nothing packed."""
     parts = [json.dumps(cloud.jobs).encode()]
     for name, content in staged(cloud).items():
         if name.endswith('.tar.gz'):
             with tarfile.open(fileobj=io.BytesIO(content)) as archive:
                 parts += [archive.extractfile(member).read() for member in archive if member.isfile()]
         else:
-            parts.append(content)
+            parts.append(unpacked(content))
     return b'\n'.join(parts)
+
+
+def install(sdist: bytes, folder: Path) -> None:
+    """As workers do."""
+    (folder / 'workflow.tar.gz').write_bytes(sdist)
+    pip = ['-m', 'pip', 'install', '--quiet', '--no-compile', '--no-deps', '--force-reinstall', 'workflow.tar.gz']
+    done = subprocess.run([BIN / 'python', *pip], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
 
 
 def options_sent(job: dict[str, Any]) -> dict[str, Any]:
     return job['environment']['sdkPipelineOptions']['options']
 
 
-def test_the_program_submits_a_job_waits_for_it_and_sums_it_up(cloud, run):
+def test_the_program_submits_a_job_waits_for_it_and_sums_it_up(cloud, run, account, tmp_path):
+    """And what it ships for the workers is installed for the tests below, which take their place."""
     cloud.metrics = {'rows_read': 20, 'groups': 5, 'records_created': 5}
     done = run(
-        BIN / 'python',
         '-m',
         'pipelines.parquet_to_argilla',
         *WITH_SECRET,
@@ -156,55 +183,43 @@ def test_the_program_submits_a_job_waits_for_it_and_sums_it_up(cloud, run):
         '--max_num_workers=3',
         cwd=ROOT,
     )
-    assert (done.returncode, done.stderr) == (0, '')
+    assert (done.status, done.err) == (0, '')
     page = f'https://console.cloud.google.com/dataflow/jobs/europe-west1/{JOB}?project={PROJECT}'
-    assert done.stdout.startswith(f'The job: {page}\n20 rows read, 5 groups\n5 records written: 5 created, 0 updated\n')
+    assert done.out.startswith(f'The job: {page}\n20 rows read, 5 groups\n5 records written: 5 created, 0 updated\n')
     (job,) = cloud.jobs
-    assert (job['name'], job['type']) == ('load', 'JOB_TYPE_BATCH')
+    assert (job['name'], job['type']) == ('load', BATCH)
     (pool,) = job['environment']['workerPools']
     assert pool['autoscalingSettings']['maxNumWorkers'] == 3
     # Of __main__, workers need nothing, and what it imports is called otherwise there.
-    assert {'pipeline.pb', 'workflow.tar.gz'} <= staged(cloud).keys()
     assert 'pickled_main_session' not in staged(cloud)
-
-
-def test_no_secret_is_in_anything_that_is_sent(cloud, run, account):
-    done = run(BIN / 'parquet-to-argilla', *WITH_SECRET, *dataflow(cloud), f'--setup_file={ROOT}/setup.py')
-    assert done.returncode == 0, done.stderr
     sent = everything_sent(cloud)
-    assert SECRET.encode() in sent  # where it is looked up
-    for secret in (KEY, account['private_key'], account['private_key'].splitlines()[1]):
+    assert SECRET.encode() in sent  # where workers look the key up
+    for secret in (KEY, account['private_key'].splitlines()[1]):
         assert secret.encode() not in sent
-
-
-def test_what_setup_file_ships_is_what_the_workers_of_these_tests_have(cloud, run, shipped):
-    run(BIN / 'parquet-to-argilla', *WITH_SECRET, *dataflow(cloud), f'--setup_file={ROOT}/setup.py')
-    contents = []
-    for archive in (tarfile.open(shipped), tarfile.open(fileobj=io.BytesIO(staged(cloud)['workflow.tar.gz']))):
-        with archive:
-            contents.append({m.name: archive.extractfile(m).read() for m in archive if m.name.endswith('.py')})
-    assert contents[0] == contents[1]
+    install(staged(cloud)['workflow.tar.gz'], tmp_path)
 
 
 def test_a_job_that_fails_is_told_in_one_message(cloud, run):
-    cloud.ends = 'JOB_STATE_FAILED'
+    cloud.states = [*['JOB_STATE_RUNNING'] * 4, 'JOB_STATE_FAILED']
     cloud.messages = ['Traceback:\nbeam_argilla.errors.AuthenticationError: The key is wrong. [while running Write]']
+    cloud.objects['tmp/other'] = b''
     done = run(BIN / 'parquet-to-argilla', *WITH_SECRET, *dataflow(cloud))
-    assert (done.returncode, done.stderr) == (2, 'error: The key is wrong.\n')
+    assert (done.status, done.err) == (2, 'error: The key is wrong.\n')
+    assert cloud.under('tmp/') == ['tmp/other']
 
 
 def test_a_key_in_the_environment_is_refused_before_anything_is_sent(cloud, run):
     done = run(BIN / 'parquet-to-argilla', *PROGRAM, '--dataset=ultrafeedback', *dataflow(cloud))
-    assert done.returncode == 2
-    assert re.match(r'error: .*ARGILLA_API_KEY, which the workers .*--api_key_secret .*\n$', done.stderr)
+    assert done.status == 2
+    assert re.match(r'error: .*ARGILLA_API_KEY, which the workers .*--api_key_secret .*\n$', done.err)
     assert (cloud.jobs, staged(cloud)) == ([], {})
-    assert KEY not in done.stderr
+    assert KEY not in done.err
 
 
 def test_a_dry_run_of_beams_translates_and_sends_nothing(cloud, run):
     done = run(BIN / 'parquet-to-argilla', *WITH_SECRET, *dataflow(cloud), '--', '--dry_run=True')
-    assert (done.returncode, done.stderr) == (0, '')
-    assert done.stdout == "Translated for Dataflow and not submitted (Beam's own --dry_run).\n"
+    assert (done.status, done.err) == (0, '')
+    assert done.out == "Translated for Dataflow and not submitted (Beam's own --dry_run).\n"
     assert (cloud.jobs, staged(cloud)) == ([], {})
 
 
@@ -212,8 +227,8 @@ def test_training_data_is_made_there_too(cloud, run):
     cloud.metrics = {'records_answered': 5, 'responses_read': 5, 'training_rows': 3}
     output = (f'--output=gs://{BUCKET}/dpo', '--dataset=ultrafeedback', '--api_url=https://argilla.example')
     done = run(BIN / 'argilla-to-parquet', *output, f'--api_key_secret={SPEC}', *dataflow(cloud))
-    assert (done.returncode, done.stderr) == (0, '')
-    assert '5 records read, with 5 responses\n3 rows of pairs\n' in done.stdout
+    assert (done.status, done.err) == (0, '')
+    assert '5 records read, with 5 responses\n3 rows of pairs\n' in done.out
     assert len(cloud.jobs) == 1
 
 
@@ -227,7 +242,7 @@ def launched(cloud: Cloud, **parameters: str) -> list[str]:
 def test_the_template_writes_a_job_that_runs_as_the_program_does(cloud, run, argilla_server, sdk):
     """From the launcher's command line to the records in Argilla, with rows spilled to the bucket meanwhile."""
     dataset = unique('template')
-    more = {**rows(1)[0], 'instruction': 'Another one?', 'generation': 'x'}  # a conflict, to be refused
+    more = {**rows(1)[0], 'instruction': 'Another one?', 'generation': 'x'}  # one too many in its group
     parquet = io.BytesIO()
     pq.write_table(pa.Table.from_pylist([more]), parquet)
     cloud.objects['more/1.parquet'] = parquet.getvalue()
@@ -245,16 +260,16 @@ def test_the_template_writes_a_job_that_runs_as_the_program_does(cloud, run, arg
         'api_url': argilla_server.api_url,
         'api_key_secret': SPEC,
     }
-    done = run(BIN / 'python', ROOT / 'pipelines/dataflow/main.py', *launched(cloud, **parameters))
-    assert (done.returncode, done.stderr) == (0, '')
-    assert f'The template is written to gs://{BUCKET}/launches/job_object' in done.stdout
+    done = run(ROOT / 'pipelines/dataflow/main.py', *launched(cloud, **parameters))
+    assert (done.status, done.err) == (0, '')
+    assert f'The template is written to gs://{BUCKET}/launches/job_object' in done.out
     assert cloud.jobs == []  # its launcher submits it
     job = json.loads(cloud.objects['launches/job_object'])
     cloud.secrets[SECRET] = argilla_server.api_key
-    done = run(BIN / 'python', HERE / 'run_job.py', options_sent(job)['pipelineUrl'], cloud.url)
-    assert done.returncode == 0, done.stderr
-    counts = json.loads(done.stdout.splitlines()[-1])
-    assert (counts['rows_read'], counts['records_created'], counts['failed_InstructionConflict']) == (21, 4, 1)
+    done = run(HERE / 'run_job.py', options_sent(job)['pipelineUrl'], cloud.url)
+    assert done.status == 0, done.err
+    counts = json.loads(done.out.splitlines()[-1])
+    assert (counts['rows_read'], counts['records_created'], counts['failed_TooManyGenerations']) == (21, 4, 1)
     found = sdk.datasets(dataset)
     assert found.settings.guidelines == 'Rate them.'
     assert sorted(record.fields['id'] for record in found.records) == [f'i{g:04d}' for g in range(1, 5)]
@@ -265,18 +280,22 @@ def test_the_template_writes_a_job_that_runs_as_the_program_does(cloud, run, arg
     assert cloud.uploads_under('tmp/beam-argilla-spill') > 0
 
 
-@pytest.mark.parametrize('mode', ['exactly_once', 'at_least_once'])
-def test_both_streaming_modes_translate(cloud, run, mode):
-    options = ['--streaming', f'--dataflow_service_options=streaming_mode_{mode}', '--no_wait_until_finish']
-    done = run(BIN / 'python', HERE / 'streams.py', 'https://argilla.example', *dataflow(cloud), *options)
-    assert done.returncode == 0, done.stderr
-    (job,) = cloud.jobs
-    assert job['type'] == 'JOB_TYPE_STREAMING'
-    assert job['environment']['serviceOptions'] == [f'streaming_mode_{mode}']
-    components = definition(cloud).components
-    labels = {transform.unique_name for transform in components.transforms.values()}
-    assert {'WriteToArgilla', 'ReadFromArgilla'} <= {label.split('/')[0].split('(')[0] for label in labels}
-    unbounded = beam_runner_api_pb2.IsBounded.UNBOUNDED
-    (upsert,) = (t for t in components.transforms.values() if re.search('Upsert/ParDo|/Upsert$', t.unique_name))
-    assert components.pcollections[upsert.inputs['0']].is_bounded == unbounded
-    assert common_urns.primitives.GROUP_BY_KEY.urn in {t.spec.urn for t in components.transforms.values()}
+def test_both_streaming_modes_translate(cloud, run):
+    modes = ('streaming_mode_exactly_once', 'streaming_mode_at_least_once')
+    for mode in modes:
+        options = ['--streaming', f'--dataflow_service_options={mode}', '--no_wait_until_finish']
+        done = run(HERE / 'streams.py', 'https://argilla.example', *dataflow(cloud), *options)
+        assert done.status == 0, done.err
+    assert [job['type'] for job in cloud.jobs] == [STREAMING, STREAMING]
+    assert [job['environment']['serviceOptions'] for job in cloud.jobs] == [[mode] for mode in modes]
+    for job in cloud.jobs:
+        components = definition(cloud, job).components
+        labels = {transform.unique_name.split('/')[0].split('(')[0] for transform in components.transforms.values()}
+        assert {'WriteToArgilla', 'ReadFromArgilla'} <= labels
+        (upsert,) = (
+            transform
+            for transform in components.transforms.values()
+            if 'Upsert' in transform.unique_name and transform.spec.urn == common_urns.primitives.PAR_DO.urn
+        )
+        unbounded = beam_runner_api_pb2.IsBounded.UNBOUNDED
+        assert unbounded in {components.pcollections[name].is_bounded for name in upsert.inputs.values()}

@@ -13,6 +13,7 @@ from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.errors import JobError
+from tests.unpacked import unpacked
 
 KEY = 'a-very-secret-key'
 
@@ -167,14 +168,17 @@ def test_what_workers_look_up_themselves_is_no_part_of_the_job(monkeypatch, capl
     monkeypatch.setenv('BEARER', KEY)
     headers = {'Authorization': ba.EnvironmentSecret('BEARER')}
     connection = ba.ArgillaConnection('http://x', api_key=ba.EnvironmentSecret('MY_KEY'), headers=headers)
-    assert KEY.encode() not in written(connection, ELSEWHERE).to_runner_api().SerializeToString()
+    sent = unpacked(written(connection, ELSEWHERE).to_runner_api().SerializeToString())
+    assert KEY.encode() not in sent
+    assert b'MY_KEY' in sent
     assert caplog.messages == []
 
 
 @pytest.mark.parametrize('options', [[], ELSEWHERE], ids=['here', 'elsewhere'])
 def test_a_secret_that_goes_to_other_machines_with_the_job_is_told_once(caplog, options):
     headers = {'Authorization': KEY, 'X-Token': RawSecret(KEY), 'X-Other': ba.EnvironmentSecret('OTHER')}
-    written(ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers=headers), options)
+    p = written(ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers=headers), options)
+    assert KEY.encode() in unpacked(p.to_runner_api().SerializeToString())
     told = 'the key (RawSecret) and the header Authorization and the header X-Token as plain text'
     assert [told in message for message in caplog.messages] == ([True] if options else [])
     assert KEY not in caplog.text
