@@ -235,6 +235,22 @@ def test_training_data_is_made_there_too(cloud, run):
     assert len(cloud.jobs) == 1
 
 
+DESCRIPTION = """
+import sys
+from google.cloud.dataflow_v1beta3 import TemplateMetadata
+from google.protobuf import json_format
+
+with open(sys.argv[1]) as file:
+    json_format.Parse(file.read(), TemplateMetadata.pb()())  # which raises at what it does not know
+"""
+
+
+def test_what_is_said_of_the_templates_parameters_is_in_dataflows_own_form(run, tmp_path):
+    (tmp_path / 'description.py').write_text(DESCRIPTION)
+    done = run(tmp_path / 'description.py', ROOT / 'pipelines/dataflow/metadata.json')
+    assert done.status == 0, done.err
+
+
 def launched(cloud: Cloud, **parameters: str) -> list[str]:
     """The command line with which a template's launcher runs it."""
     location = f'gs://{BUCKET}/launches/job_object'
