@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,7 @@ class Cloud:
     jobs: list[dict[str, Any]] = field(default_factory=list)  # as they were submitted
     states: list[str] = field(default_factory=lambda: ['JOB_STATE_DONE'])  # of the job, each time it is looked at
     messages: list[str] = field(default_factory=list)  # errors that the job reports
+    when_submitted: Callable[[], object] = lambda: None
     metrics: dict[str, int] = field(default_factory=dict)  # our counters, as the job reports them
     secrets: dict[str, str] = field(default_factory=dict)  # version → value
     uploads: dict[str, tuple[str, bytearray]] = field(default_factory=dict)
@@ -204,6 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
     def create_job(self, body: bytes, query: dict[str, str]) -> None:
         job = json.loads(body)
         self.cloud.jobs.append(job)
+        self.cloud.when_submitted()
         self._answer(self._job('JOB_STATE_PENDING'))
 
     def _job(self, state: str) -> dict[str, Any]:

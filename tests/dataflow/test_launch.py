@@ -199,10 +199,15 @@ def test_the_program_submits_a_job_waits_for_it_and_sums_it_up(cloud, run, accou
     install(staged(cloud)['workflow.tar.gz'], tmp_path)
 
 
-def test_a_job_that_fails_is_told_in_one_message(cloud, run):
+def test_a_job_that_fails_is_told_in_one_message_and_what_it_spilled_removed(cloud, run):
     cloud.states = [*['JOB_STATE_RUNNING'] * 4, 'JOB_STATE_FAILED']
     cloud.messages = ['Traceback:\nbeam_argilla.errors.AuthenticationError: The key is wrong. [while running Write]']
-    cloud.objects['tmp/other'] = b''
+
+    def spill() -> None:
+        place = re.search(rb'tmp/beam-argilla-spill-[0-9a-f]{32}', unpacked(staged(cloud)['pipeline.pb']))
+        cloud.objects.update({f'{place[0].decode()}/0.arrows': b'rows', 'tmp/other': b"somebody else's"})
+
+    cloud.when_submitted = spill
     # Where what a job leaves behind is tidied up, there is none to tidy up.
     program = [option.replace('https://argilla.example', cloud.url) for option in PROGRAM]
     key = '--api_key_secret=type:EnvironmentSecret;variable:ARGILLA_API_KEY'
