@@ -4,9 +4,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 
 # Google's client does not go together with the local Argilla's server (its httpx and pydantic).
-GCP := .gcp
+GCP := .engines/gcp
 
-.PHONY: venv demo test test-dataflow lint bench clean
+.PHONY: venv demo test test-runners test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -22,7 +22,7 @@ demo: venv
 
 # Two files at a time, each with an Argilla of its own. TEST_ARGS go to pytest.
 test: venv lint
-	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/dataflow $(TEST_ARGS)
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 # What is sent to Dataflow, by Google's client (1 GB, installed once), to a cloud of this machine.
 test-dataflow: venv $(GCP)/.installed
@@ -33,6 +33,10 @@ $(GCP)/.installed: setup.py
 	$(GCP)/bin/python -m pip install --quiet --upgrade pip
 	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
 	touch $@
+
+# With engines that need Java and Maven, which are kept in .engines: see tests/conftest.py.
+test-runners: venv
+	$(PY) -m pytest tests/opensearch $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

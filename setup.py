@@ -23,6 +23,7 @@ TEST = [
     'hypothesis>=6.100',
     'krippendorff>=0.8',
     'pillow>=9.5',
+    'playwright>=1.40',
     'pytest>=8',
     'pytest-timeout>=2.1',
     'pytest-xdist>=3.5',

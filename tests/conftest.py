@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from beam_argilla.local import LocalServer, serve
 from tests import fake_hub
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 # The same examples each time, so that a test that fails tells of the change at hand. Others on each run:
 # make test TEST_ARGS=--hypothesis-profile=default
-settings.register_profile('the_same', derandomize=True, database=None)
+# No test fails for being slow where the machine has other things to do.
+_SLOW = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
+settings.register_profile('the_same', derandomize=True, database=None, **_SLOW)
 settings.load_profile('the_same')
 
 # Two workers take the files in this order: the longest first, lest one of them waits for the other at the end.
@@ -34,6 +37,16 @@ LONGEST = (
     'test_properties',
     'test_spilling',
 )
+
+
+# They need Java, or Google's client, and minutes: make test-runners, make test-dataflow.
+ENGINES = ('dataflow', 'opensearch')
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves the engines' tests out where they are not named."""
+    is_engine = collection_path.name in ENGINES and collection_path.parent == Path(__file__).parent
+    return True if is_engine and not any(collection_path.name in arg for arg in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

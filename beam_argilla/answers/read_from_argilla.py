@@ -169,7 +169,7 @@ class _Slices(Asking):
 
 
 _COUNTS = 'counts'
-_AT_A_TIME = 3  # slices per worker
+_AT_A_TIME = 2  # slices per worker: a server process answers three at a time no faster, but slower
 _WAITING = 2  # pages that were read before they are needed
 
 

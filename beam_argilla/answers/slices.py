@@ -15,7 +15,9 @@ from beam_argilla.server.listing import ListedRecord, Page
 
 MAX_LIMIT = MAX_LISTED  # records on a page
 _PAGE_BYTES = 16 << 20  # which a page is to have at most: some of them are in memory at a time
-_MOST_SLICES, _FEWEST = 256, 2_500  # slices of a dataset, each costs a request beforehand; records in a slice
+_MOST_SLICES = 256  # of a dataset, each costs a request beforehand
+_OVERLAP = 5  # records, of pages that are counted off
+_FEWEST = 3 * (MAX_LIMIT - _OVERLAP) - 1  # records in a slice: three whole pages, which show that the next begins
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -82,7 +84,6 @@ def by_search(search: Search, part: Slice) -> Iterator[list[ListedRecord]]:
 
 # (offset, limit) → page
 List = Callable[[int, int], Page]
-_OVERLAP = 5
 
 
 def by_listing(listed: List, part: Slice) -> Iterator[list[ListedRecord]]:

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,7 @@ class LocalServer:
         self.api_key = credentials.api_key
         self._home = home
         self._auth_secret_key = credentials.auth_secret_key
+        self._search = {'ARGILLA_SEARCH_ENGINE': 'sqlite'}
         self._runtime = Path()
         self._temporary: list[Path] = []
         self._lock = -1
@@ -173,7 +175,7 @@ class LocalServer:
             'ARGILLA_DATABASE_URL': f'sqlite+aiosqlite:///{HOME_LINK}/{self._home.database.name}?check_same_thread=False',
             'ARGILLA_HOME_PATH': str(self.home),
             'ARGILLA_REDIS_URL': f'unix://{self._runtime / "redis.sock"}',
-            'ARGILLA_SEARCH_ENGINE': 'sqlite',
+            **self._search,
             'HF_HUB_DISABLE_TELEMETRY': '1',
             'HF_HUB_OFFLINE': '1',
             # argilla-server copies its web UI to a temporary directory and never removes it.
@@ -268,6 +270,7 @@ def serve(
     username: str | None = None,
     password: str | None = None,
     api_key: str | None = None,
+    elasticsearch: str | None = None,
     timeout: float = 60.0,
 ) -> Iterator[LocalServer]:
     """Runs an Argilla server with its web UI while the context is open.
@@ -283,6 +286,9 @@ def serve(
         new one. Another one than `home` has replaces it.
       api_key: The owner's API key. None keeps the one that `home` has; ``'argilla.apikey'`` in a new one. Another one
         than `home` has replaces it.
+      elasticsearch: The URL of an Elasticsearch 8 or an OpenSearch 2 that searches, as in a deployment of Argilla,
+        instead of what this package brings. It must know all records that the home has: use a new home, or run
+        ``argilla_server search-engine reindex``.
       timeout: Seconds that the server may take until it answers.
 
     Yields:
@@ -292,6 +298,7 @@ def serve(
       LocalServerError: The server cannot start. The message says what to do.
     """
     check_requirements()
+    search = {} if elasticsearch is None else searched_by(elasticsearch)
     with ExitStack() as stack:
         temporary: list[Path] = []
         if home is None:
@@ -304,6 +311,7 @@ def serve(
             lock = stack.enter_context(place.locked(url_of(host, actual_port)))
             server = LocalServer(place, host, actual_port, place.credentials(username, password, api_key))
             server._lock = lock
+            server._search |= search
             server._runtime = stack.enter_context(temporary_directory())
             server._temporary = [*temporary, server._runtime]
             (server._runtime / HOME_LINK).symlink_to(place.path, target_is_directory=True)
@@ -313,6 +321,21 @@ def serve(
             server._start_server(listener)
         server._wait_until_ready(timeout)
         yield server
+
+
+def searched_by(url: str) -> dict[str, str]:
+    """The settings of argilla-server for the Elasticsearch or OpenSearch at a URL.
+
+    Raises:
+      LocalServerError: None of these answers there.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            version = json.load(answer)['version']
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException) as error:
+        raise LocalServerError(f'There is no Elasticsearch or OpenSearch at {url}: {error}.') from None
+    engine = 'opensearch' if version.get('distribution') == 'opensearch' else 'elasticsearch'
+    return {'ARGILLA_SEARCH_ENGINE': engine, 'ARGILLA_ELASTICSEARCH': url}
 
 
 def bind(host: str, port: int) -> socket.socket:

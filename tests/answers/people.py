@@ -10,6 +10,8 @@ import pytest
 
 from tests.samples import unique
 
+PASSWORD = 'a-long-password'
+
 
 class Person:
     """A user of the server, who may answer in the default workspace.
@@ -20,7 +22,7 @@ class Person:
     """
 
     def __init__(self, owner: httpx.Client, name: str, role: str = 'annotator', member: bool = True):
-        user = {'username': unique(name), 'first_name': name, 'role': role, 'password': 'a-long-password'}
+        user = {'username': unique(name), 'first_name': name, 'role': role, 'password': PASSWORD}
         made = owner.post('/users', json=user).raise_for_status().json()
         self.name, self.id, self.key = made['username'], made['id'], made['api_key']
         if member:

@@ -79,3 +79,11 @@ def test_what_is_deleted_meanwhile_costs_nothing_else(way, count, random):
     found = [record.id for part in parts for page in read(part) for record in page]
     assert len(found) == len(set(found))
     assert {record.id for record in server.records} <= set(found)
+
+
+def test_a_slice_is_whole_pages(monkeypatch):
+    """Each page costs the server something of its own."""
+    monkeypatch.undo()
+    server = FakeServer([1] * (2 * slices._FEWEST))
+    pages = [list(by_listing(server.listed, part)) for part in cut(server)]
+    assert [len(of_slice) for of_slice in pages] == [3, 3]

@@ -30,7 +30,7 @@ from tests.samples import rows, unique
 from tests.unpacked import unpacked
 
 ROOT = Path(__file__).parents[2]
-BIN = ROOT / '.gcp' / 'bin'
+BIN = ROOT / '.engines' / 'gcp' / 'bin'
 HERE = Path(__file__).parent
 KEY = 'a-very-secret-key'
 SECRET = 'projects/p/secrets/argilla/versions/latest'

@@ -497,3 +497,9 @@ def test_database_of_a_newer_argilla(tmp_path):
 def test_server_that_does_not_come_up_in_time():
     with pytest.raises(LocalServerError, match=r'does not answer at http://\S+ after 0\.1 s'), serve(timeout=0.1):
         pass
+
+
+def test_search_engine_that_is_not_there():
+    url = 'http://127.0.0.1:9'
+    with pytest.raises(LocalServerError, match=f'no Elasticsearch or OpenSearch at {url}'), serve(elasticsearch=url):
+        pass
