@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, content: object, status: int = 200, **headers: str) -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
-        for name, value in {'Content-Type': 'application/json', **headers}.items():
+        for name, value in {'Content_Type': 'application/json', **headers}.items():
             self.send_header(name.replace('_', '-'), value)
         self.send_header('Content-Length', str(len(body)))
         self.end_headers()

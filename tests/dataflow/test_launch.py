@@ -292,6 +292,7 @@ def test_the_template_writes_a_job_that_runs_as_the_program_does(cloud, run, arg
     cloud.secrets[SECRET] = argilla_server.api_key
     done = run(HERE / 'run_job.py', options_sent(job)['pipelineUrl'], cloud.url)
     assert done.status == 0, done.err
+    assert 'could not be removed' not in done.err
     counts = json.loads(done.out.splitlines()[-1])
     assert (counts['rows_read'], counts['records_created'], counts['failed_TooManyGenerations']) == (21, 4, 1)
     found = sdk.datasets(dataset)
