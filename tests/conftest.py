@@ -40,8 +40,8 @@ LONGEST = (
 )
 
 
-# They need Java, and minutes: make test-runners.
-ENGINES = ('opensearch',)
+# They need Java, or Google's client, and minutes: make test-runners, make test-dataflow.
+ENGINES = ('dataflow', 'opensearch')
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -134,4 +134,5 @@ def test_every_option_that_is_named_is_one():
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
     known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
     known |= {'--exit'}  # of the demo
-    assert set(re.findall(r'(?<![\w-])--[a-z_]+', README)) - known == set()
+    known |= {'--config', '--image', '--location', '--parameters', '--substitutions'}  # of gcloud
+    assert set(re.findall(r'(?<![\w-])--[a-z_]+(?![\w-])', README)) - known == set()
