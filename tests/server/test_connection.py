@@ -106,7 +106,7 @@ def test_the_key_is_not_in_the_pipeline_its_display_data_or_a_repr(monkeypatch):
     p = beam.Pipeline()
     write = ba.WriteToArgilla('d', task=ba.Preference(2), connection=connection, columns=ba.Columns())
     _ = p | beam.Create([ROW]) | write
-    assert KEY.encode() not in p.to_runner_api().SerializeToString()
+    assert KEY.encode() not in unpacked(p.to_runner_api().SerializeToString())
     assert 'MY_KEY' in repr(connection)
     secret = ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers={'A': KEY})
     assert KEY not in repr(secret)
