@@ -40,7 +40,7 @@ LONGEST = (
 
 
 # They need Java, and minutes: make test-runners.
-ENGINES = ('opensearch',)
+ENGINES = ('opensearch', 'engines')
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
