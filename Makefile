@@ -21,9 +21,10 @@ demo: venv
 test: venv lint
 	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
-# With engines that need Java and Maven, which are kept in .engines: see tests/conftest.py.
+# On engines that need Go, or Java 17 and Maven, and are kept in .engines; what is missing is said, and left out.
 test-runners: venv
-	$(PY) -m pytest tests/opensearch $(TEST_ARGS)
+	$(PY) -m tests.engines.installed
+	tests/engines/alone.sh $(PY) -m pytest tests/engines tests/opensearch $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .
