@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # Google's client does not go together with the local Argilla's server (its httpx and pydantic).
 GCP := .engines/gcp
 
-.PHONY: venv demo test test-runners test-dataflow lint bench clean
+.PHONY: venv demo test test-runners test-engines test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -34,9 +34,14 @@ $(GCP)/.installed: setup.py
 	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
 	touch $@
 
-# With engines that need Java and Maven, which are kept in .engines: see tests/conftest.py.
+# With OpenSearch under Argilla, which needs Java 17 and Maven, and is kept in .engines.
 test-runners: venv
 	$(PY) -m pytest tests/opensearch $(TEST_ARGS)
+
+# On engines that need Go, or Java 17 and Maven, and are kept in .engines; what is missing is said, and left out.
+test-engines: venv
+	$(PY) -m tests.engines.installed
+	tests/engines/alone.sh $(PY) -m pytest tests/engines $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

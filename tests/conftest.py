@@ -40,8 +40,8 @@ LONGEST = (
 )
 
 
-# They need Java, or Google's client, and minutes: make test-runners, make test-dataflow.
-ENGINES = ('dataflow', 'opensearch')
+# They need Go, Java, or Google's client, and minutes: make test-engines, make test-runners, make test-dataflow.
+ENGINES = ('dataflow', 'engines', 'opensearch')
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

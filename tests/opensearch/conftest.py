@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -13,25 +12,24 @@ from pathlib import Path
 import pytest
 
 from beam_argilla.local import LocalServer, serve
+from tests.engines import installed
 
-HERE = Path(__file__).parent
-JARS = HERE.parents[1] / '.engines' / 'opensearch'  # kept from one run to the next
+NODE = Path(__file__).parent / 'SearchNode.java'
 _SECONDS = 90  # until it answers
 
 
 @pytest.fixture(scope='session')
 def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an empty OpenSearch."""
-    if missing := [name for name in ('java', 'mvn') if shutil.which(name) is None]:
-        pytest.skip(f'OpenSearch needs Java 17 and Maven: there is no {" and no ".join(missing)}')
-    if not JARS.exists():
-        copy = ['dependency:copy-dependencies', '-DincludeScope=runtime', f'-DoutputDirectory={JARS}']
-        subprocess.run(['mvn', '-q', '-B', '-f', HERE / 'pom.xml', *copy], check=True)
+    try:
+        jars = installed.jars('opensearch')
+    except installed.MissingError as e:
+        pytest.skip(f'OpenSearch cannot be run here: {e}')
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
     url = f'http://127.0.0.1:{port}'
     home = tmp_path_factory.mktemp('opensearch')
-    command = ['java', '-Xmx512m', '-cp', f'{JARS}/*', str(HERE / 'SearchNode.java'), str(home), str(port)]
+    command = ['java', '-Xmx512m', '-cp', f'{jars}/*', str(NODE), str(home), str(port)]
     with open(home / 'log', 'wb') as log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log) as node:
         try:
             for _ in range(_SECONDS * 10):
