@@ -88,7 +88,7 @@ def test_a_crash_in_mid_load(
 
     with FaultProxy(argilla_server.api_url, schedule) as proxy:
         if victims is the_job_server:
-            with pytest.raises(Exception, match='UNAVAILABLE|Connection'):
+            with pytest.raises(Exception, match=r'UNAVAILABLE|Connection'):
                 load()
             cluster.complete()
         load()
