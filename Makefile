@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: venv demo test test-runners lint bench clean
+# Google's client does not go together with the local Argilla's server (its httpx and pydantic).
+GCP := .engines/gcp
+
+.PHONY: venv demo test test-runners test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -21,6 +24,16 @@ demo: venv
 test: venv lint
 	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
+# What is sent to Dataflow, by Google's client (1 GB, installed once), to a cloud of this machine.
+test-dataflow: venv $(GCP)/.installed
+	$(PY) -m pytest tests/dataflow $(TEST_ARGS)
+
+$(GCP)/.installed: setup.py
+	$(PYTHON) -m venv $(GCP)
+	$(GCP)/bin/python -m pip install --quiet --upgrade pip
+	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
+	touch $@
+
 # On engines that need Go, or Java 17 and Maven, and are kept in .engines; what is missing is said, and left out.
 test-runners: venv
 	$(PY) -m tests.engines.installed
@@ -37,4 +50,4 @@ bench: venv
 	$(PY) -m benchmarks.reading
 
 clean:
-	rm -rf $(VENV) .demo build dist *.egg-info
+	rm -rf $(VENV) $(GCP) .demo build dist *.egg-info

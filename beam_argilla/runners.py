@@ -47,6 +47,15 @@ def workers_run_here(pipeline: beam.Pipeline) -> bool:
     return portable.environment_type == 'LOOPBACK' or (portable.environment_type == 'PROCESS' and embedded)
 
 
+def jobs_outlive_their_launch(pipeline: beam.Pipeline) -> bool:
+    """Whether jobs of a pipeline go on without the process that starts them, which may be gone when they end: Dataflow.
+
+    So it is for sure with a template, and whenever somebody closes a laptop.
+    """
+    runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
+    return any(kind.__name__ == 'DataflowRunner' for kind in type(runner).__mro__)
+
+
 def keep_prism_from_splitting(pipeline: beam.Pipeline) -> None:
     """Keeps Prism from splitting the bundles of a pipeline that reads large files.
 

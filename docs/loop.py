@@ -1,96 +1,117 @@
-"""Makes docs/loop.png, the picture of the whole loop: python -m docs.loop (needs Chromium).
+"""Makes `loop.png`: people answer the demo, the answers are exported, and all of it is pictured as it looks.
 
-Everything in it is real: the demo's generations, a local Argilla, what its page shows while somebody answers, what the
-programs print, and what `datasets` reads.
+python -m docs.loop
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import html
 import io
 import os
+import random
+import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import datasets
-import httpx
+import jinja2
 from PIL import Image
 
-from beam_argilla.local import LocalServer, serve
-from pipelines import argilla_to_parquet, demo, parquet_to_argilla
-from tests.answers.people import PASSWORD, Person, record_ids
-from tests.browser import Annotator, signed_in
+from pipelines import demo
+from tests.answers.people import Person, dataset_id
+from tests.browser import Annotator, chromium
+from tests.demonstration import Demonstration, demonstration
 
-_TO_ARGILLA = (
-    'parquet-to-argilla --input generations-*.parquet --dataset demo --num_generations 4 --model_names '
-    '--instruction_id_column instruction_id --agent demo-judge --failed failed'
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+_HERE = Path(__file__).parent
+_SHOWN = 'q-003'  # the record that somebody answers on the page
+_EXPORT = 'argilla-to-parquet --dataset demo --output dpo --report answers.html | tail -7'
+_LOAD = (
+    'import datasets, pprint',
+    "rows = datasets.load_dataset('parquet', data_files='dpo-*.parquet', split='train')",
+    f"pprint.pp(next(row for row in rows if row['id'] == '{_SHOWN}'))",
 )
-_TO_PARQUET = 'argilla-to-parquet --dataset demo --output dpo --pairs best_each --anonymous'
-_STYLE = """
-body { margin: 0; padding: 28px; width: 1400px; background: #fff; font: 17px/1.45 sans-serif; color: #222 }
-section { margin-bottom: 22px } h1 { font-size: 20px; margin: 0 0 8px } img { width: 100%; border: 1px solid #bbb }
-pre { margin: 0; padding: 14px 18px; background: #1e1f24; color: #e8e8e8 }
-pre { font: 15px/1.5 monospace; white-space: pre-wrap }
-b { color: #8fd18f; font-weight: normal }
-"""
+_SECTIONS = ('Agreement', 'Models by strength', 'Ratings of each model')
+_SUGGESTED = {(row['instruction_id'], row['generation']): int(row['rating']) for row in demo.good_rows()}
 
 
-def loop(folder: Path) -> Iterator[tuple[str, str]]:
-    """Title and HTML of each part of the picture."""
-    with contextlib.chdir(folder), serve() as server:
-        os.environ |= {'ARGILLA_API_URL': server.api_url, 'ARGILLA_API_KEY': server.api_key}
-        demo.write_sample(folder)
-        yield 'Generations become records …', said(parquet_to_argilla, _TO_ARGILLA, server)
-        ratings = iter(([5, 2, 4, 1], [4, 2, 1, 5], [5, 3, 4, 2], [3, 3, 5, 1]))
-        headers = {'X-Argilla-Api-Key': server.api_key}
-        with httpx.Client(base_url=f'{server.api_url}/api/v1', headers=headers) as api:
-            ada, bob, eve = (Person(api, name) for name in ('ada', 'bob', 'eve'))
-            for person, id in ((ada, 'q-000'), (bob, 'q-000'), (eve, 'q-001')):
-                person.answers(record_ids(api, 'demo')[id], by_question(next(ratings)))
-        with signed_in(server, eve.name, PASSWORD) as page:
-            page.open('demo')
-            page.rate(by_question(next(ratings)))
-            page.page.get_by_text('Rate generations-0').scroll_into_view_if_needed()
-            page.page.screenshot(path='page.png')
-            page.submit()
-            yield '… people answer on the page …', f'<img src="{(folder / "page.png").as_uri()}">'
-        yield '… and their answers become training data.', said(argilla_to_parquet, _TO_PARQUET, server)
-        found = datasets.load_dataset('parquet', data_files='dpo-*.parquet', split='train', cache_dir=str(folder))
-        row = '\n'.join(f' {name!r}: {value!r},' for name, value in found.sort('id')[0].items())
-        read = "datasets.load_dataset('parquet', data_files='dpo-*.parquet', split='train')"
-        yield '', f'<pre><b>&gt;&gt;&gt; {read}[0]</b>\n{{{html.escape(row[1:-1])}}}</pre>'
+def answer(running: Demonstration, browser: Browser) -> bytes:
+    """Lets three people answer, and returns what one of them sees before the last record is submitted."""
+    with running.owner() as owner:
+        people = [Person(owner, name) for name in ('ada', 'bob', 'eve')]
+        path = f'/datasets/{dataset_id(owner, "demo")}/records'
+        found = owner.get(path, params={'limit': 1000}).raise_for_status().json()['items']
+    records = {record['fields'].pop('id'): record for record in found}
+    last = records.pop(_SHOWN)
+    for name, record in records.items():
+        for person in people:
+            ratings = opinion(person.name, name, record['fields'])
+            person.answers(record['id'], ratings, 'submitted' if ratings else 'discarded')
+    *others, eve = people
+    at_the_page = Annotator(browser, running.url, eve.name, eve.password)
+    at_the_page.open('demo')
+    at_the_page.rate(opinion(eve.name, _SHOWN, last['fields']))
+    picture = at_the_page.page.screenshot(animations='disabled')
+    at_the_page.submit()
+    for person in others:
+        person.answers(last['id'], opinion(person.name, _SHOWN, last['fields']))
+    return picture
 
 
-def by_question(ratings: list[int]) -> dict[str, int]:
-    return {f'generations-{i}-rating': rating for i, rating in enumerate(ratings)}
+def opinion(name: str, instruction_id: str, fields: dict[str, str]) -> dict[str, int]:
+    """What somebody thinks of generations that are rated in the sample, mostly the same: question → rating."""
+    chance = random.Random(f'{instruction_id} {name}')
+    return {
+        f'{field}-rating': min(5, max(1, rating + chance.choice((-1, 0, 0, 0, 0, 1))))
+        for field, text in fields.items()
+        if (rating := _SUGGESTED.get((instruction_id, text)))
+    }
 
 
-def said(program, command: str, server: LocalServer) -> str:
-    """What a program prints, below the command."""
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        program.main(command.split()[1:])
-    printed = out.getvalue().replace(server.api_url, 'https://argilla.example').strip()
-    return f'<pre><b>$ {html.escape(command)}</b>\n{html.escape(printed)}</pre>'
+def load(running: Demonstration) -> str:
+    """What the demo says of its sample."""
+    lines = running.said.splitlines()
+    first, last = (next(i for i, line in enumerate(lines) if word in line) for word in (' rows read', ' refused: '))
+    return '\n'.join(['$ make demo', '…', *lines[first : last + 1], '…'])
+
+
+def export(running: Demonstration) -> str:
+    """The export, and a look at a row of it."""
+    program = f'argilla-to-parquet() {{ {sys.executable} -m pipelines.argilla_to_parquet "$@"; }}'
+    server = f'export ARGILLA_API_URL={running.url} ARGILLA_API_KEY={running.api_key}'
+    said = f'$ {_EXPORT}\n' + running.run(f'{server}\n{program}\n{_EXPORT}') + '$ python\n'
+    os.chdir(running.folder)
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        names: dict[str, Any] = {}
+        for line in _LOAD:
+            print(f'>>> {line}')
+            exec(compile(line, '<terminal>', 'single'), names)
+    return said + out.getvalue()
+
+
+def report(running: Demonstration, browser: Browser) -> list[tuple[str, str]]:
+    """Titles and pictures of the report."""
+    page = browser.new_page()
+    page.goto((running.folder / 'answers.html').as_uri())
+    sections = {
+        title: page.locator('section').filter(has=page.get_by_role('heading', name=title)) for title in _SECTIONS
+    }
+    return [(title, section.locator('img').first.get_attribute('src') or '') for title, section in sections.items()]
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as name, serve() as anywhere:
-        folder = Path(name).resolve()
-        parts = ''.join(f'<section><h1>{title}</h1>{body}</section>' for title, body in loop(folder))
-        (folder / 'loop.html').write_text(f'<meta charset="utf-8"><style>{_STYLE}</style>{parts}', encoding='utf-8')
-        with signed_in(anywhere, anywhere.username, anywhere.password) as browser:
-            draw(browser, folder / 'loop.html', Path(__file__).with_suffix('.png'))
-
-
-def draw(browser: Annotator, page: Path, picture: Path) -> None:
-    browser.page.goto(page.as_uri())
-    browser.page.screenshot(path=picture, full_page=True)
-    with Image.open(picture) as full:
-        small = full.convert('RGB').quantize(128)  # a third of the bytes
-    small.save(picture, optimize=True)
+    with tempfile.TemporaryDirectory() as folder, demonstration(Path(folder)) as running, chromium() as browser:
+        page = f'data:image/png;base64,{base64.b64encode(answer(running, browser)).decode()}'
+        template = jinja2.Environment(autoescape=True).from_string((_HERE / 'loop.html').read_text(encoding='utf-8'))
+        whole = browser.new_page()
+        terminals = {'load': load(running), 'export': export(running)}
+        whole.set_content(template.render(page=page, report=report(running, browser), **terminals), wait_until='load')
+        picture = Image.open(io.BytesIO(whole.locator('body').screenshot()))
+        # Few colours, lest it be large; not mixed of dots, lest the text be.
+        picture.convert('RGB').quantize(256, dither=Image.Dither.NONE).save(_HERE / 'loop.png', optimize=True)
 
 
 if __name__ == '__main__':

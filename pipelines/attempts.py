@@ -10,9 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    TestOptions,
+)
+from apache_beam.runners.runner import PipelineResult
 
 from beam_argilla import errors
+from beam_argilla.runners import jobs_outlive_their_launch
 
 from . import messages, stopping
 
@@ -61,7 +69,31 @@ def new_pipeline(beam_args: Sequence[str], tidying: contextlib.ExitStack) -> bea
     pipeline_options = PipelineOptions(list(beam_args))
     standard = pipeline_options.view_as(StandardOptions)
     standard.runner = standard.runner or LOCAL_RUNNER
+    # Beam would send __main__ to Dataflow's workers, of which they need nothing, and which imports what they have not.
+    setup = pipeline_options.view_as(SetupOptions)
+    setup.save_main_session = setup.save_main_session or False
     p = beam.Pipeline(options=pipeline_options)
     # Which Beam makes at once, and removes only where the pipeline runs.
     tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
     return p
+
+
+def start(p: beam.Pipeline) -> PipelineResult | None:
+    """Has the job run, and says where that can be watched if it is elsewhere.
+
+    Returns:
+        None if there is nothing to wait for: the job was made, and nobody runs it yet.
+    """
+    result = p.run()
+    if not jobs_outlive_their_launch(p):
+        return result
+    cloud = p.options.view_as(GoogleCloudOptions)
+    if cloud.template_location:
+        print(f'The template is written to {cloud.template_location}. Nothing runs until a job is started from it.')
+        return None
+    if p.options.view_as(TestOptions).dry_run:
+        print("Translated for Dataflow and not submitted (Beam's own --dry_run).")
+        return None
+    page = f'https://console.cloud.google.com/dataflow/jobs/{cloud.region}/{result.job_id()}?project={cloud.project}'
+    print(f'The job: {page}', flush=True)
+    return result

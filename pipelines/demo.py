@@ -10,6 +10,7 @@ import glob
 import json
 import os
 import random
+import shlex
 import sys
 import tempfile
 import time
@@ -194,6 +195,12 @@ def show_failed(prefix: str) -> None:
             print(f'  {failed["external_id"]}: {failed["error"]}: {failed["message"]}')
 
 
+def python() -> str:
+    """This Python as a word for the shell, from where the demo was started."""
+    path = Path(sys.executable)
+    return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo and returns the exit status."""
     p = argparse.ArgumentParser('python -m pipelines.demo', description=__doc__)
@@ -226,14 +233,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             }
             os.environ['BEAM_ARGILLA_DEMO_KEY'] = server.api_key
             words = [word for option in options.items() for word in option] + ['--model_names']
-            print('$ python -m pipelines.parquet_to_argilla ' + ' '.join(words), flush=True)
+            print(f'$ {python()} -m pipelines.parquet_to_argilla {shlex.join(words)}', flush=True)
             status = parquet_to_argilla.main(words)
             show_failed(failed)
             if not args.exit and status == 0:
                 print(f'\nLog in at {server.api_url} as {server.username} with the password {server.password}')
                 print(
                     'What was answered so far, as pairs of a better and a worse generation:\n'
-                    f'$ ARGILLA_API_KEY={server.api_key} python -m pipelines.argilla_to_parquet --dataset demo '
+                    f'$ ARGILLA_API_KEY={server.api_key} {python()} -m pipelines.argilla_to_parquet --dataset demo '
                     f'--output dpo --api_url {server.api_url}'
                 )
                 print('Serving until Ctrl-C.', flush=True)

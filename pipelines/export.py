@@ -14,7 +14,7 @@ import beam_argilla as ba
 from beam_argilla import errors
 
 from . import export_options, messages, options
-from .attempts import attempt, new_pipeline
+from .attempts import attempt, new_pipeline, start
 
 
 def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
@@ -125,7 +125,9 @@ def form_of(args: argparse.Namespace, dataset: ba.Dataset | None) -> ba.Form:
 def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTrainingData]) -> int:
     """Runs the job, prints what came of it and returns the exit status."""
     started = time.monotonic()
-    result = p.run()
+    result = start(p)
+    if result is None:
+        return 0
     result.wait_until_finish()
     counts = ba.counters(result)
     print(summary(counts, args.form, time.monotonic() - started))

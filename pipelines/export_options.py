@@ -142,7 +142,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     """
     parser.error = options.mistake  # type: ignore[method-assign]
     argv = sys.argv[1:] if argv is None else argv
+    argv, beams = options.split(argv)
     args, beam_args = parser.parse_known_args(argv)
+    beam_args += beams
     options.check_repeated(parser, argv)
     options.check_unknown(parser, beam_args)
     for name, what in (('dataset', 'whose answers?'), ('output', 'where to?')):

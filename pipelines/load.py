@@ -16,7 +16,7 @@ from beam_argilla import errors
 from beam_argilla.refusing import Collect
 
 from . import messages, options
-from .attempts import attempt, new_pipeline
+from .attempts import attempt, new_pipeline, start
 
 _SHOWN = 10  # warnings and refusals
 _LAST_LOOK_SECONDS = 10.0
@@ -230,7 +230,9 @@ def run(job: Job, p: beam.Pipeline) -> int:
     """Runs the job, prints what came of it and returns the exit status."""
     args = job.args
     started = time.monotonic()
-    result = p.run()
+    result = start(p)
+    if result is None:
+        return 0
     result.wait_until_finish()
     counts = ba.counters(result)
     if args.dry_run:

@@ -23,6 +23,8 @@ from beam_argilla.server.address import check_headers, check_names, checked_url
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as Group
 
+    from apache_beam.utils.secret import Secret
+
 
 # -- what is read
 
@@ -295,14 +297,18 @@ def add_server(group: Group) -> None:
         '--api_key_env', default='ARGILLA_API_KEY', metavar='NAME', help='variable with the key (%(default)s)'
     )
     group.add_argument(
-        '--api_key_secret', metavar='SPEC', help="Beam's form, such as type:GcpSecret;version_name:projects/…"
+        '--api_key_secret',
+        metavar='SPEC',
+        help='where workers look the key up, such as type:GcpSecret;version_name:projects/…, or '
+        'type:EnvironmentSecret;variable:NAME if that is set on workers elsewhere',
     )
     group.add_argument(
         '--header',
         action='append',
         default=[],
         metavar='NAME=ENV',
-        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER; repeatable',
+        help='further HTTP header, its value from a variable, such as Authorization=HF_BEARER, or of a secret as '
+        '--api_key_secret takes; repeatable',
     )
     group.add_argument(
         '--ca_file', metavar='FILE', help='PEM certificates to trust besides those the machine trusts (https)'
@@ -338,13 +344,16 @@ def add_writing(group: Group) -> None:
 
 
 def headers_of(args: argparse.Namespace) -> dict[str, str]:
-    """Name of each further HTTP header → the environment variable that holds its value."""
+    """Name of each further HTTP header → the environment variable that holds its value, or the secret that is it."""
     headers = []
     for header in args.header:
-        name, equals, variable = header.partition('=')
-        if not (name and equals and variable):
-            raise ValueError('--header: write NAME=ENV, with the environment variable that holds the value')
-        headers.append((name, variable))
+        name, equals, source = header.partition('=')
+        if not (name and equals and source):
+            raise ValueError(
+                '--header: write NAME=ENV, with the environment variable that holds the value, or NAME=type:…, with a '
+                'secret as --api_key_secret takes'
+            )
+        headers.append((name, source))
     check_headers(name for name, _ in headers)
     return dict(headers)
 
@@ -355,14 +364,29 @@ def needs_server(args: argparse.Namespace) -> bool:
 
 
 def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
-    """The server."""
+    """The server.
+
+    Raises:
+        ValueError: a secret is written in no form that is known.
+    """
+    headers = {
+        name: _secret(source) if source.startswith('type:') else ba.EnvironmentSecret(source)
+        for name, source in headers_of(args).items()
+    }
+    return ba.ArgillaConnection(
+        args.api_url,
+        api_key=_secret(args.api_key_secret) if args.api_key_secret else None,
+        api_key_env=args.api_key_env,
+        headers=headers,
+        ca_file=args.ca_file,
+    )
+
+
+def _secret(spec: str) -> Secret:
     from apache_beam.utils.secret import Secret
 
-    headers = {name: ba.EnvironmentSecret(variable) for name, variable in headers_of(args).items()}
-    secret = Secret.parse_secret_option(args.api_key_secret) if args.api_key_secret else None
-    return ba.ArgillaConnection(
-        args.api_url, api_key=secret, api_key_env=args.api_key_env, headers=headers, ca_file=args.ca_file
-    )
+    own = re.fullmatch('type:EnvironmentSecret;variable:([A-Za-z_][A-Za-z0-9_]*)', spec)
+    return ba.EnvironmentSecret(own[1]) if own else Secret.parse_secret_option(spec)
 
 
 def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
@@ -408,11 +432,16 @@ def text(value: str) -> str:
 
 
 def content(path: str) -> str:
-    """What a file holds."""
+    """What a file holds, of any Beam file system."""
     try:
-        return Path(path).read_text(encoding='utf-8')
-    except (OSError, ValueError) as e:
-        why = e.strerror if isinstance(e, OSError) else 'it is not text in UTF-8'
+        if '://' not in path:
+            return Path(path).read_text(encoding='utf-8')
+        from beam_argilla.files import open_file  # Beam, and the file systems that it knows
+
+        with open_file(path) as file:
+            return file.read().decode('utf-8')
+    except (OSError, ValueError, ba.BeamArgillaError) as e:
+        why = 'it is not text in UTF-8' if isinstance(e, ValueError) else getattr(e, 'strerror', None) or str(e)
         raise argparse.ArgumentTypeError(f'the file {path!r} cannot be read: {why}') from None
 
 
@@ -424,7 +453,9 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     """
     parser.error = mistake  # type: ignore[method-assign]  # one line rather than the usage, which is long
     argv = sys.argv[1:] if argv is None else argv
+    argv, beams = split(argv)
     args, beam_args = parser.parse_known_args(argv)
+    beam_args += beams
     if args.list_layouts:
         print(layouts_shown())
         raise SystemExit(0)
@@ -454,6 +485,12 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     return args, beam_args
 
 
+def split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options of all, and those that stand behind a ``--``: Beam's, also where one of ours is called the same."""
+    before = list(argv).index('--') if '--' in argv else len(argv)
+    return list(argv[:before]), list(argv[before + 1 :])
+
+
 def check_server(args: argparse.Namespace) -> None:
     """Raises ValueError if there is no address of a server."""
     if not args.api_url:
@@ -476,12 +513,13 @@ def check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None
 def check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> None:
     """Beam ignores what it does not know, so a slip of the pen, or a file that a shell pattern stands for, would too.
 
-    Behind a job server there are options that only the engine knows: there, a slip is what looks like one of ours.
+    Behind a job server, or what launches a template, there are options that Beam does not know: there, a slip is what
+    looks like one of ours.
     The message holds no value: one may be a secret.
     """
     ours = {option for action in parser._actions for option in action.option_strings}
     beams = beam_options()
-    engine = _has_job_server(beam_args)
+    engine = _may_pass_more(beam_args)
     follows_option = False
     for arg in beam_args:
         name, equals, _ = arg.partition('=')
@@ -496,11 +534,13 @@ def check_unknown(parser: argparse.ArgumentParser, beam_args: Sequence[str]) -> 
         follows_option = arg.startswith('-') and not equals
 
 
-def _has_job_server(beam_args: Sequence[str]) -> bool:
+def _may_pass_more(beam_args: Sequence[str]) -> bool:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument('--runner', default='')
-    runner = parser.parse_known_args(beam_args)[0].runner.lower()
-    return any(name in runner for name in ('flink', 'spark', 'portable'))
+    parser.add_argument('--template_location')
+    args = parser.parse_known_args(beam_args)[0]
+    engines = ('flink', 'spark', 'portable')
+    return args.template_location is not None or any(name in args.runner.lower() for name in engines)
 
 
 def beam_options() -> set[str]:

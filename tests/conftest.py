@@ -31,6 +31,7 @@ settings.load_profile('the_same')
 LONGEST = (
     'test_packaging',
     'test_for_people',
+    'test_loop',
     'test_parquet_to_argilla',
     'test_faults',
     'test_server',
@@ -39,8 +40,8 @@ LONGEST = (
 )
 
 
-# They need Java, and minutes: make test-runners.
-ENGINES = ('opensearch', 'engines')
+# They need Go, Java or Google's client, and minutes: make test-runners, make test-dataflow.
+ENGINES = ('dataflow', 'engines', 'opensearch')
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -1,85 +1,118 @@
-"""The whole loop: demo data, a real Argilla, three people who answer, one of them at the page, and training data."""
+"""The whole loop: the demo's sample, three people who answer, one of them in a real browser, and training data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby
+import itertools
+import statistics
+from collections.abc import Iterator
 from typing import Any
 
 import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pipelines import argilla_to_parquet, demo, parquet_to_argilla
-from tests.answers.people import PASSWORD, crew, record_ids
-from tests.browser import signed_in
+from tests.answers.people import crew, dataset_id
+from tests.browser import Annotator, browser
 from tests.samples import unique
 
-__all__ = ['crew']  # a fixture
-
-# What a page, a server or a file could lose: spaces at the ends, line breaks, markup, what is composed of code points.
-TEXTS = (
-    '  spaces, \ttabs \r\n and breaks\n\n',
-    '<script>alert("b")</script> **b** &amp; `c`',
-    '\U0001f469\u200d\U0001f467 e\u0301 ß',
-    '\u202eright to left',
+__all__ = ['browser', 'crew']  # fixtures
+Row = dict[str, Any]
+# Instruction and generations that would not be the same after a trim, a normalisation, an escape, a rendering, …
+TRICKY = (
+    ('  Which ends?\r\nThese. \t\r\n', ' \n', '\ttab', '\r\n', 'no end'),
+    ('\ufeff\u00a0Which letters?\u2028', 'é', 'e\u0301', '👩\u200d👩\u200d👧\u200d👦 🇹🇷 ❤️', '\u202eright to left'),
+    ('Which <b>marks</b> &amp; signs?', '<script>document.title = 1</script>', '&lt;b&gt;', '<p>a</p> & b', '\\n \x01'),
+    ('# Which *Markdown*?', '* a\n  * b\n', '```py\nprint(1)\n```  ', '[a](b) ![c](d)', '$x$ {{ x }} | a | b |'),
 )
+MODELS = ('org/Model-7B (β, 4-bit)', ' spaces ', 'Модель🤖', 'a"b\'c,d;e')
+BY_TWO = 6  # instructions that only the first two answer; nobody answers the others
+# Of the four generations of an instruction, by the three people. However many of them have answered, all means differ.
+RATINGS = ((5, 4, 5), (3, 3, 4), (2, 2, 1), (1, 2, 1))
 
 
-def grouped(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Id of an instruction → its rows, in the order in which a record shows them."""
-    ordered = sorted(rows, key=lambda row: (row['instruction_id'], row['model_name']))
-    return {id: list(group) for id, group in groupby(ordered, lambda row: row['instruction_id'])}
+def tricky_rows() -> Iterator[Row]:
+    for number, (instruction, *generations) in enumerate(TRICKY):
+        for model, generation in zip(MODELS, generations, strict=True):
+            row = {'instruction_id': f'tricky-{number}', 'instruction': instruction, 'generation': generation}
+            yield {**row, 'model_name': model, 'rating': '3', 'rationale': 'It could be.', 'category': 'tricky'}
 
 
-def test_what_three_people_answer_is_what_a_trainer_reads(argilla_server, api, crew, monkeypatch, tmp_path, capfd):
-    name = unique('loop')
-    rows = list(demo.good_rows())[: 4 * 8]
-    rows += [{**rows[i], 'instruction_id': 'odd', 'instruction': TEXTS[0], 'generation': TEXTS[i]} for i in range(4)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / 'generations.parquet')
+ROWS = {
+    id: list(rows)
+    for id, rows in itertools.groupby([*demo.good_rows(), *tricky_rows()], lambda row: row['instruction_id'])
+}
+OPINIONS = {
+    (id, row['generation']): RATINGS[(number + place) % 4]
+    for number, (id, rows) in enumerate(ROWS.items())
+    for place, row in enumerate(rows)
+}
+
+
+def opinion(person: int, fields: dict[str, str]) -> dict[str, int]:
+    """What somebody thinks of the generations of a record: question → rating."""
+    texts = {name: text for name, text in fields.items() if name.startswith('generations-')}
+    return {f'{name}-rating': OPINIONS[fields['id'], text][person] for name, text in texts.items()}
+
+
+def pair(id: str, people: tuple[int, ...]) -> Row:
+    """The row that trainers shall get of an instruction that these people have answered."""
+    opinions = {row['generation']: OPINIONS[id, row['generation']] for row in ROWS[id]}
+    scores = {text: statistics.mean(ratings[p] for p in people) for text, ratings in opinions.items()}
+    worst, *_, best = sorted(ROWS[id], key=lambda row: scores[row['generation']])
+    return {
+        'id': id,
+        'prompt': best['instruction'],
+        'chosen': best['generation'],
+        'rejected': worst['generation'],
+        'chosen_score': scores[best['generation']],
+        'rejected_score': scores[worst['generation']],
+        'chosen_model': best['model_name'],
+        'rejected_model': worst['model_name'],
+        'suggested': False,
+    }
+
+
+@pytest.fixture
+def name(argilla_server, monkeypatch, tmp_path) -> str:
+    """A dataset of the demo's sample and the tricky instructions."""
     monkeypatch.setenv('ARGILLA_API_URL', argilla_server.api_url)
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
-    columns = ['--num_generations', '4', '--instruction_id_column', 'instruction_id', '--model_names']
-    assert parquet_to_argilla.main(['--input', str(tmp_path / 'generations.parquet'), '--dataset', name, *columns]) == 0
+    name, sample = unique('loop'), demo.write_sample(tmp_path)
+    pq.write_table(pa.Table.from_pylist(list(tricky_rows())), tmp_path / 'tricky.parquet')
+    options = ['--dataset', name, '--num_generations', '4', '--model_names', '--failed', str(tmp_path / 'failed')]
+    options += ['--instruction_id_column', 'instruction_id', '--metadata_column', 'category']
+    assert parquet_to_argilla.main(['--input', sample, '--input', str(tmp_path / 'tricky.parquet'), *options]) == 0
+    return name
 
-    ids = record_ids(api, name)
-    answers: dict[str, list[int]] = {}  # as the three give them, none to the same record
+
+def test_what_people_answer_is_what_trainers_read(browser, argilla_server, api, crew, name, tmp_path):
+    page = api.get(f'/datasets/{dataset_id(api, name)}/records', params={'limit': 1000}).raise_for_status().json()
+    records = {record['fields']['id']: record for record in page['items'] if record['fields']['id'] in ROWS}
+    assert records.keys() == ROWS.keys()
     ada, bob, eve = crew
-    for person, id, ratings in ((ada, 'odd', [2, 5, 1, 3]), (ada, 'q-001', [1, 1, 4, 2]), (bob, 'q-002', [3, 2, 3, 3])):
-        answers[id] = ratings
-        person.answers(ids[id], {f'generations-{i}-rating': rating for i, rating in enumerate(ratings)})
-    with signed_in(argilla_server, eve.name, PASSWORD) as page:
-        page.open(name)
-        for ratings in ([1, 2, 3, 4], [5, 4, 4, 5]):
-            id = page.shown('id')
-            assert page.shown('generations-2') == grouped(rows)[id][2]['generation']
-            answers[id] = ratings
-            page.rate({f'generations-{i}-rating': rating for i, rating in enumerate(ratings)})
-            page.submit()
-        assert page.trouble == []
+    at_the_page = Annotator(browser, argilla_server.api_url, eve.name, eve.password)
+    at_the_page.open(name)
+    by_three = []
+    for words, count in (('miles', 2), ('tricky', len(TRICKY))):
+        at_the_page.search(words)
+        for _ in range(count):
+            fields = records[at_the_page.shown('id')]['fields']
+            for field, text in fields.items():
+                if not {'<', '&'} & set(text):  # which the page renders
+                    assert at_the_page.shown(field) == text.replace('\r\n', '\n')
+            at_the_page.rate(opinion(2, fields))
+            at_the_page.submit()
+            by_three.append(fields['id'])
+    assert at_the_page.trouble == []
+    by_two = [id for id in ROWS if id not in by_three][:BY_TWO]
+    for id in by_three + by_two:
+        for number, person in enumerate((ada, bob)):
+            person.answers(records[id]['id'], opinion(number, records[id]['fields']))
 
-    assert len(answers) == 5
-    assert argilla_to_parquet.main(['--dataset', name, '--output', str(tmp_path / 'dpo'), '--pairs', 'all']) == 0
-    assert '3 people have answered' in capfd.readouterr().out
-    found = datasets.load_dataset('parquet', data_files=f'{tmp_path}/dpo-*.parquet', split='train', cache_dir=tmp_path)
-    expected = [
-        {
-            'id': id,
-            'prompt': better['instruction'],
-            'chosen': better['generation'],
-            'rejected': worse['generation'],
-            'chosen_score': float(high),
-            'rejected_score': float(low),
-            'chosen_model': better['model_name'],
-            'rejected_model': worse['model_name'],
-            'suggested': False,
-        }
-        for id, ratings in answers.items()
-        for better, high in zip(grouped(rows)[id], ratings, strict=True)
-        for worse, low in zip(grouped(rows)[id], ratings, strict=True)
-        if high > low
-    ]
-    in_order = ('id', 'chosen_model', 'rejected_model')
-    assert sorted(found.to_list(), key=lambda row: [row[n] for n in in_order]) == sorted(
-        expected, key=lambda row: [row[n] for n in in_order]
-    )
+    assert argilla_to_parquet.main(['--dataset', name, '--output', str(tmp_path / 'dpo')]) == 0
+    files = str(tmp_path / 'dpo-*.parquet')
+    rows = datasets.load_dataset('parquet', data_files=files, split='train', cache_dir=str(tmp_path / 'cache'))
+    expected = [pair(id, (0, 1, 2)) for id in by_three] + [pair(id, (0, 1)) for id in by_two]
+    assert sorted(rows, key=lambda row: row['id']) == sorted(expected, key=lambda row: row['id'])

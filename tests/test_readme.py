@@ -12,14 +12,16 @@ from hashlib import sha256
 from pathlib import Path
 
 import argilla as rg
+import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla.local
 from beam_argilla.local import __main__ as local
-from pipelines import argilla_to_parquet, options, parquet_to_argilla
-from tests.samples import rows
+from pipelines import argilla_to_parquet, demo, options, parquet_to_argilla
+from tests.answers.people import Person, record_ids
+from tests.samples import rows, unique
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -57,6 +59,16 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def made_demo(run, api, capfd) -> None:
+    """What `make demo` makes, of which somebody has answered a record."""
+    assert demo.main(['--exit']) == 0
+    assert 'Log in' not in capfd.readouterr().out  # it serves no longer
+    reader = Person(api, unique('reader'))
+    reader.answers(record_ids(api, 'demo')['q-000'], {'generations-0-rating': 5, 'generations-1-rating': 1})
+    reader.close()
+
+
+@pytest.fixture
 def run(folder, argilla_server, hub, monkeypatch, capfd):
     """Runs a block in the folder, and returns what it prints."""
     pairs = folder / 'pairs.parquet'
@@ -66,7 +78,8 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     monkeypatch.chdir(folder)
     monkeypatch.setenv('ARGILLA_API_KEY', argilla_server.api_key)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    monkeypatch.setattr(beam_argilla.local, 'serve', lambda: contextlib.nullcontext(argilla_server))
+    monkeypatch.setattr(beam_argilla.local, 'serve', lambda *_: contextlib.nullcontext(argilla_server))
+    monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', folder / 'cache')
     instead = {
         'gs://bucket': str(folder / 'bucket'),
         'https://argilla.example': argilla_server.api_url,
@@ -88,15 +101,15 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     return run
 
 
-def test_every_block_runs_as_it_stands_there(run, sdk):
+def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
     made_by_others = beam_argilla.Preference(num_generations=2).settings().to_argilla()
     dataset = rg.Dataset('made-by-distilabel', workspace='default', settings=made_by_others, client=sdk).create()
     instruction = rows(1)[0]['instruction']
     texts = {'id': sha256(instruction.encode()).hexdigest(), 'instruction': instruction, 'generations-0': 'one'}
     dataset.records.log([rg.Record(fields=texts)])
-    for language, block in BLOCKS:
-        if not block.startswith('make '):
-            run(language, block)
+    said = [run(language, block) for language, block in BLOCKS if not block.startswith('make ')]
+    (pair,) = (printed for printed in said if "'chosen_score'" in printed)  # of the demo
+    assert "'chosen_score': 5.0, 'rejected_score': 1.0" in pair
 
     def count(name: str) -> int:
         return len(list(sdk.datasets(name).records))
@@ -121,4 +134,5 @@ def test_every_option_that_is_named_is_one():
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
     known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
     known |= {'--exit'}  # of the demo
-    assert set(re.findall(r'(?<![\w-])--[a-z_]+', README)) - known == set()
+    known |= {'--config', '--image', '--location', '--parameters', '--substitutions'}  # of gcloud
+    assert set(re.findall(r'(?<![\w-])--[a-z_]+(?![\w-])', README)) - known == set()

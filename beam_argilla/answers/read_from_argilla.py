@@ -20,9 +20,10 @@ from beam_argilla.answers.watch import Watch
 from beam_argilla.errors import JobError
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.runners import workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.bulk import count_records
-from beam_argilla.server.connection import ArgillaConnection, check_connection
+from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
 from beam_argilla.server.listing import ListedRecord, count_responses, listed, search
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.threads import Merged
@@ -114,6 +115,8 @@ class ReadFromArgilla(Fallible):
         )
 
     def expand(self, root: Any) -> beam.PCollection:
+        if not workers_run_here(root.pipeline):
+            check_sent(self.connection)
         look = Look(self.connection, self.retry, self.dataset, self.workspace, self.selection)
         source = root.pipeline | 'Once' >> beam.Create([None]) | 'Look' >> beam.ParDo(look)
         if self.poll is not None:

@@ -19,7 +19,7 @@ from beam_argilla.errors import BrokenPromiseError, InputError
 from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Order, Policies
-from beam_argilla.grouping.spilling import place_to_spill, read_segment, write_segments
+from beam_argilla.grouping.spilling import place_to_spill, read_segment, remove_once_read, write_segments
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.partitions import split
 from beam_argilla.refusing import Fallible, Refused, refuse
@@ -34,6 +34,9 @@ _BUFFER_BYTES = 32 << 20
 _PARTITION_BYTES = 8 << 20
 _FEWEST_PARTITIONS, _MOST_PARTITIONS = 16, 4096
 _DEFAULT_PARTITIONS = 64  # where it is not known: enough for as many workers, few enough for small inputs
+
+
+_READ = 'read'  # an output that stays empty: it is complete once all slices were read
 
 
 class GroupGenerations(Fallible):
@@ -56,10 +59,10 @@ class GroupGenerations(Fallible):
             from the size of the input if `ReadGenerations` saw it, else 64.
         spill_location: a directory on any Beam file system that all workers share. Rows wait in files below it for
             their groups, and the runner shuffles only where they are: memory is then that of one partition, whatever
-            the input. The files are removed when the job ends. Default: where workers run on this machine (see
-            `workers_run_here`), its temporary directory; elsewhere, the pipeline's ``temp_location``. A path of this
-            machine is taken for a disk and gets the rows uncompressed, three to five times the Parquet: where /tmp is
-            in memory, name another.
+            the input. The files are removed when the job ends, on Dataflow by the job itself. Default: where workers
+            run on this machine (see `workers_run_here`), its temporary directory; elsewhere, the pipeline's
+            ``temp_location``. A path of this machine is taken for a disk and gets the rows uncompressed, three to five
+            times the Parquet: where /tmp is in memory, name another.
         shuffle: False if groups are whole already, as in wide or clustered input. That is checked before any group goes
             on: wide rows that share an id are refused, and clustered files that are not fail the pipeline. Default:
             shuffle, unless `ReadGenerations` saw that groups are whole.
@@ -114,9 +117,10 @@ class GroupGenerations(Fallible):
         whole = facts.groups_are_whole if self.shuffle is None else not self.shuffle
         self._check_windowing(tables, whole)
         if not whole:
-            merge_them = beam.ParDo(_Merge(self.policies, self.order)).with_outputs(Refused.TAG, main='groups')
-            together = _bring_together(tables, partitions, self.spill_location, self.spill)
+            merge_them = beam.ParDo(_Merge(self.policies, self.order)).with_outputs(Refused.TAG, _READ, main='groups')
+            place, together = _bring_together(tables, partitions, self.spill_location, self.spill)
             grouped = together | 'Merge' >> merge_them
+            remove_once_read(place, grouped[_READ])
         else:
             check = RefuseRepeated(partitions, self.spill_location, self.spill)
             checked = tables | 'Check' >> check.with_error_handler(self._error_handler)
@@ -180,8 +184,9 @@ class RefuseRepeated(Fallible):
         partitions = self.num_partitions or partitions_for(facts.num_bytes)
         ids = facts.ids if facts.ids is not None else tables | 'Ids' >> beam.Map(_ids_of)
         id_tables = ids | 'As tables' >> beam.Map(_as_table)
-        together = _bring_together(id_tables, partitions, self.spill_location, self.spill)
+        place, together = _bring_together(id_tables, partitions, self.spill_location, self.spill)
         repeated = together | 'Repeated' >> beam.ParDo(_Repeated(facts.clustered))
+        remove_once_read(place, repeated)
         # A side input is complete before the main input is seen: no group is written of which there is more.
         refuse_them = beam.ParDo(_RefuseRepeated(), beam.pvalue.AsList(repeated))
         checked = tables | 'Refuse' >> refuse_them.with_outputs(Refused.TAG, main='tables')
@@ -192,15 +197,12 @@ class RefuseRepeated(Fallible):
 
 def _bring_together(
     tables: beam.PCollection, partitions: int, spill_location: str | None, spill: bool
-) -> beam.PCollection:
-    """canonical tables → (partition, addresses of slices, or slices)."""
+) -> tuple[str | None, beam.PCollection]:
+    """canonical tables → where their rows are spilled to, and (partition, addresses of slices, or slices)."""
     may_spill = spill and (tables.is_bounded or spill_location is not None)
     place = place_to_spill(tables.pipeline, spill_location) if may_spill else None
-    return (
-        tables
-        | 'Partition' >> beam.ParDo(_Partition(partitions, place)).with_output_types(tuple[int, Any])
-        | 'Shuffle' >> beam.GroupByKey()
-    )
+    slices = tables | 'Partition' >> beam.ParDo(_Partition(partitions, place)).with_output_types(tuple[int, Any])
+    return place, slices | 'Shuffle' >> beam.GroupByKey()
 
 
 def partitions_for(num_bytes: int | None) -> int:

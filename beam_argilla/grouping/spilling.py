@@ -17,11 +17,12 @@ import pyarrow as pa
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import GoogleCloudOptions
+from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.coding import from_ipc
 from beam_argilla.errors import JobError
 from beam_argilla.files import is_local, open_file
-from beam_argilla.runners import when_ended, workers_run_here
+from beam_argilla.runners import jobs_outlive_their_launch, when_ended, workers_run_here
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ _SMALL_PART_BYTES = 64 << 10
 
 def place_to_spill(pipeline: beam.Pipeline, location: str | None = None) -> str | None:
     """Where the rows of a pipeline wait for their groups: a directory of its own, which is removed when its job ends.
+
+    That takes the process that started the job; see also `remove_once_read`.
 
     Args:
         location: the directory to make it in. Default: the temporary directory of this machine, if the workers run here
@@ -51,6 +54,26 @@ def place_to_spill(pipeline: beam.Pipeline, location: str | None = None) -> str 
     place = FileSystems.join(location, f'beam-argilla-spill-{uuid.uuid4().hex}')
     when_ended(pipeline, functools.partial(_remove, place))
     return place
+
+
+def remove_once_read(place: str | None, read: beam.PCollection) -> None:
+    """Has the job remove the place itself once it was read, where nobody else may be there to do so.
+
+    A side input is complete before the main input is seen, and Dataflow repeats no bundle of a stage that is complete.
+    Other runners may, so there the process that started the job sees to it.
+
+    Args:
+        read: an output of the step that reads what was spilled; it may be empty.
+    """
+    if place is not None and read.is_bounded and jobs_outlive_their_launch(read.pipeline):
+        all_read = read | 'All read' >> beam.WindowInto(GlobalWindows())
+        spilled = read.pipeline | 'Spilled' >> beam.Create([place])
+        _ = spilled | 'Remove spilled' >> beam.ParDo(_Remove(), beam.pvalue.AsIter(all_read))
+
+
+class _Remove(beam.DoFn):
+    def process(self, place: str, _: Iterable[object]) -> None:
+        _remove(place)
 
 
 def _remove(place: str) -> None:

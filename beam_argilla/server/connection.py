@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from apache_beam.utils.secret import Secret
+from apache_beam.utils.secret import RawSecret, Secret
 
 from beam_argilla.errors import JobError
 from beam_argilla.server.address import check_headers, checked_url
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import argilla as rg
 
 
+_LOGGER = logging.getLogger(__name__)
 _KEY_HEADER = 'X-Argilla-Api-Key'
 
 
@@ -38,11 +40,8 @@ class EnvironmentSecret(Secret):
     def get_secret_bytes(self) -> bytes:
         value = os.environ.get(self.variable, '')
         if not value:
-            # Some give the secret itself where its variable is asked for, and that shall not be repeated.
-            named = re.fullmatch('[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*', self.variable)
-            name = self.variable if named else 'that is named (not repeated here, since it looks like a secret itself)'
             raise JobError(
-                f'The environment variable {name} is not set where this code runs. Set it there (on a '
+                f'The environment variable {_shown(self.variable)} is not set where this code runs. Set it there (on a '
                 'cluster: on the workers), name another one (api_key_env, --api_key_env), or keep the key in a secret '
                 'manager (api_key=Secret..., --api_key_secret).'
             )
@@ -58,6 +57,12 @@ class EnvironmentSecret(Secret):
         return f'EnvironmentSecret({self.variable!r})'
 
 
+def _shown(variable: str) -> str:
+    """Its name; some give the secret itself where its variable is asked for, and that shall not be repeated."""
+    named = re.fullmatch('[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*', variable)
+    return variable if named else 'that is named (not repeated here, since it looks like a secret itself)'
+
+
 @dataclass(frozen=True)
 class ArgillaConnection:
     """How to reach an Argilla server.
@@ -67,9 +72,12 @@ class ArgillaConnection:
         api_key: a Beam `Secret` with the API key of a user who may write to the workspace (an owner, or an admin of
             it). Default: the environment variable `api_key_env`. A `RawSecret` travels inside the pipeline; every
             other kind is looked up on the worker.
-        api_key_env: the environment variable to read the key from, if `api_key` is not given.
+        api_key_env: the environment variable to read the key from, if `api_key` is not given. It is that of this
+            machine: where workers run elsewhere (on a cluster, on Dataflow), the job is refused before it starts. If
+            the variable is set there, say so with ``api_key=EnvironmentSecret('ARGILLA_API_KEY')``.
         headers: further HTTP headers, such as ``{'Authorization': EnvironmentSecret('HF_BEARER')}`` for a private
-            Hugging Face Space. Values are texts, or secrets where nobody should see them.
+            Hugging Face Space. Values are texts, or secrets where nobody should see them. Texts travel inside the
+            pipeline.
         timeout: seconds to wait for one answer. A batch of 100 preference records takes a server 1 to 2 seconds alone
             and up to 10 under load.
         ca_file: PEM file of certificates to trust besides those that the machine trusts, for a server with a
@@ -155,3 +163,35 @@ def check_connection(connection: object) -> None:
     """Raises TypeError if it is no `ArgillaConnection`."""
     if not isinstance(connection, ArgillaConnection):
         raise TypeError(f'connection must be an ArgillaConnection, not {type(connection).__name__}')
+
+
+def check_sent(connection: ArgillaConnection) -> None:
+    """Checks that workers on other machines will have the credentials; what the job itself carries there is warned of.
+
+    Raises:
+        JobError: the key is in the environment of this machine, where they cannot look it up.
+    """
+    if connection.api_key is None:
+        variable = connection.api_key_env
+        shown = _shown(variable)
+        example = shown if shown == variable else 'NAME'
+        raise JobError(
+            f'The key is to be read from the environment variable {shown}, which the workers of this job, on other '
+            'machines, do not get from this one. Keep the key in a secret manager that they can read: '
+            "api_key=GcpSecret(...), --api_key_secret 'type:GcpSecret;version_name:projects/P/secrets/S/versions/"
+            "latest'. Or, if the variable is set on the workers, say so: "
+            f"api_key=ba.EnvironmentSecret('{example}'), --api_key_secret 'type:EnvironmentSecret;variable:{example}'."
+        )
+    carried = ['the key (RawSecret)'] if isinstance(connection.api_key, RawSecret) else []
+    carried += [
+        f'the header {name}'
+        for name, value in connection.headers.items()
+        if isinstance(value, RawSecret) or not isinstance(value, Secret)
+    ]
+    if carried:
+        _LOGGER.warning(
+            'The definition of this job holds %s as plain text, and goes to other machines, where whoever may see the '
+            'job can read it. What is secret is safer as another Secret (GcpSecret, ba.EnvironmentSecret), which '
+            'workers look up.',
+            ' and '.join(carried),
+        )

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import uuid
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import TimeoutError
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +17,14 @@ from apache_beam.transforms.trigger import AccumulationMode
 
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
-from beam_argilla.runners import when_failed
+from beam_argilla.runners import when_failed, workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
-from beam_argilla.server.connection import ArgillaConnection, check_connection
+from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.threads import in_background
 from beam_argilla.writing.as_record import as_record
 from beam_argilla.writing.distinct import Distinct
 from beam_argilla.writing.existing import ReadExisting, warn_of_others
@@ -76,6 +78,7 @@ class WriteRecords(beam.PTransform):
             windows.
         TypeError: `connection` is no `ArgillaConnection`.
         InputError: (while running) an element is no record.
+        JobError: (as it is applied) the key is in an environment variable, and workers run elsewhere.
         JobError: (while running) the server, the key, the workspace or the dataset is not as it must be.
 
     Example:
@@ -134,10 +137,13 @@ class WriteRecords(beam.PTransform):
         return self
 
     def expand(self, records: beam.PCollection) -> WriteResult:
+        here = workers_run_here(records.pipeline)
+        if not here:
+            check_sent(self.connection)
         job = _job_of(records.pipeline)
         if self.settings is not None:
             remove = functools.partial(_remove_if_unused, self.connection, self.dataset, self.workspace, job)
-            when_failed(records.pipeline, remove)
+            when_failed(records.pipeline, remove if here else functools.partial(_try, remove))
         # A side input is complete before the main input is seen: no record is sent before the dataset is there.
         dataset = (
             records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self, job))
@@ -221,6 +227,12 @@ def _job_of(pipeline: beam.Pipeline) -> str:
 
 # Seconds for tidying up behind a job that failed, maybe since the server is gone, or cannot be reached from here.
 _PATIENCE = 5.0
+
+
+def _try(tidy: Callable[[], object]) -> None:
+    """Does it in a few seconds or leaves it: a secret may be beyond the reach of this machine."""
+    with contextlib.suppress(TimeoutError):
+        in_background(tidy).result(2 * _PATIENCE)
 
 
 def _remove_if_unused(connection: ArgillaConnection, dataset: str, workspace: str, job: str) -> None:

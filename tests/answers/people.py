@@ -10,19 +10,19 @@ import pytest
 
 from tests.samples import unique
 
-PASSWORD = 'a-long-password'
-
 
 class Person:
     """A user of the server, who may answer in the default workspace.
 
     Attributes:
         name: how the user is called.
+        password: what the page asks for.
         id: the server's UUID.
     """
 
     def __init__(self, owner: httpx.Client, name: str, role: str = 'annotator', member: bool = True):
-        user = {'username': unique(name), 'first_name': name, 'role': role, 'password': PASSWORD}
+        self.password = 'a-long-password'
+        user = {'username': name, 'first_name': name, 'role': role, 'password': self.password}
         made = owner.post('/users', json=user).raise_for_status().json()
         self.name, self.id, self.key = made['username'], made['id'], made['api_key']
         if member:
@@ -46,7 +46,7 @@ class Person:
 @pytest.fixture(scope='module')
 def crew(api: httpx.Client) -> Iterator[list[Person]]:
     """Three annotators."""
-    found = [Person(api, name) for name in ('ada', 'bob', 'eve')]
+    found = [Person(api, unique(name)) for name in ('ada', 'bob', 'eve')]
     yield found
     for person in found:
         person.close()

@@ -143,7 +143,7 @@ def test_which_records_and_what_people_are_called(connection, api, crew, argilla
     assert ratings(anonymous=True, unanswered=True)[0] == ('r0000', [('annotator-1', 3), ('annotator-2', 2)])
     assert {r.user_id for record in read(connection, name, anonymous=True) for r in record.responses} == {None}
     # An admin sees the names of the workspace, and not those of others.
-    admin, guest = Person(api, 'adm', 'admin'), Person(api, 'own', 'owner', member=False)
+    admin, guest = Person(api, unique('adm'), 'admin'), Person(api, unique('own'), 'owner', member=False)
     guest.answers(ids['r0003'], {'good': 1})
     theirs = ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(admin.key))
     found = {r.external_id: r.responses[0].user for r in read(theirs, name)}
@@ -234,7 +234,7 @@ def test_while_people_answer_each_new_state_of_an_answer_comes_once_in_its_windo
     ada, bob, _ = crew
     for person in (ada, bob):
         person.answers(ids['r0000'], {'good': 1})
-    late = Person(api, 'late')
+    late = Person(api, unique('late'))
 
     def go_on() -> None:
         while len(STATES) < 2:

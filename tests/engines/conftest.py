@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from beam_argilla.local import LocalServer
 from tests.engines import installed, servers
 from tests.engines.servers import Cluster
 
@@ -38,9 +39,12 @@ def is_alone() -> bool:
 
 
 @pytest.fixture(scope='session')
-def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A Flink cluster with two task managers of two slots each."""
-    with _needed('A Flink cluster'), servers.flink_cluster(tmp_path_factory.mktemp('flink') / 'home') as cluster:
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: LocalServer) -> Iterator[Cluster]:
+    """A Flink cluster with two task managers of two slots each, whose Python workers have the server's key."""
+    key = {'ARGILLA_API_KEY': argilla_server.api_key}
+    with contextlib.ExitStack() as tidying:
+        with _needed('A Flink cluster'):
+            cluster = tidying.enter_context(servers.flink_cluster(tmp_path_factory.mktemp('flink') / 'home', key))
         yield cluster
 
 

@@ -142,8 +142,12 @@ def embedded_spark(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path) -> Iterator[Cluster]:
-    """A Flink cluster of separate processes; each task manager has two slots, and Flink's own network buffers."""
+def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Cluster]:
+    """A Flink cluster of separate processes; each task manager has two slots, and Flink's own network buffers.
+
+    Args:
+        environment: of the Python workers.
+    """
     rpc, rest, blobs, jobs, workers = (_free_port() for _ in range(5))
     (folder / 'tmp').mkdir(parents=True)
     conf = {
@@ -177,7 +181,7 @@ def flink_cluster(folder: Path) -> Iterator[Cluster]:
     flink_conf(folder, conf)
     python = {'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
     pool_main = ['-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={workers}']
-    pool = _start(folder, python, sys.executable, *pool_main)
+    pool = _start(folder, {**environment, **python}, sys.executable, *pool_main)
     cluster = Cluster(folder, rest, jobs, workers, pool, _flink(folder, _JOB_MANAGER, 512))
     try:
         _until(lambda: bool(cluster.ask('overview')), [cluster.job_manager])
@@ -213,7 +217,7 @@ def _java(megabytes: int) -> list[object]:
     return ['java', f'-Xmx{megabytes}m', *lives, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
 
 
-def _start(folder: Path, environment: dict[str, str], *command: object) -> Server:
+def _start(folder: Path, environment: Mapping[str, str], *command: object) -> Server:
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f'{len(list(folder.glob("*.log")))}.log'
     with open(log, 'wb') as out:

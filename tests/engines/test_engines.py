@@ -46,7 +46,8 @@ def run(argilla_server, engine: Engine, spilled: Path) -> Callable[..., tuple[in
     def run(*argv: object, **environment: str) -> tuple[int, str, str]:
         server = {'ARGILLA_API_URL': argilla_server.api_url, 'ARGILLA_API_KEY': argilla_server.api_key}
         env = {**os.environ, **server, 'TMPDIR': str(spilled), **environment}
-        command = [*PROGRAM, *map(str, argv), *engine.options]
+        key = ['--api_key_secret', 'type:EnvironmentSecret;variable:ARGILLA_API_KEY'] if engine.remote else []
+        command = [*PROGRAM, *map(str, argv), *key, *engine.options]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
         assert list(spilled.glob('beam-[ap]*')) == [], 'something is left'
         return done.returncode, done.stdout, done.stderr

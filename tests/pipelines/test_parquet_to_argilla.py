@@ -19,6 +19,8 @@ import pytest
 import beam_argilla as ba
 from beam_argilla.failures import failed_rows
 from pipelines import demo, options, parquet_to_argilla
+from tests.answers.people import Person, record_ids
+from tests.demonstration import demonstration
 from tests.samples import rows, unique
 
 
@@ -275,6 +277,9 @@ MISTAKES = {
     ('--header', 'Authorization'): 'write NAME=ENV',
     ('--min_generations', '5'): 'min_generations=5',
     ('--api_key_secret', 'type:Nonsense'): 'Invalid secret type',
+    ('--api_key_secret', 'type:EnvironmentSecret;variable:NO_SUCH'): 'NO_SUCH is not set',
+    ('--header', 'X=type:Nonsense'): 'Invalid secret type',
+    ('--runner', 'FlinkRunner', '--flink_master', 'f:1'): 'ARGILLA_API_KEY, which the workers .*--api_key_secret',
     ('--failed', ''): '--failed is empty: name a prefix',
     ('--retry_failed', ''): '--retry_failed is empty: name a prefix',
     ('--retry_failed', '/none/failed'): "No file matches '/none/failed",
@@ -389,16 +394,26 @@ def test_a_dataset_that_differs_and_a_wrong_key(server, files, run, monkeypatch)
     assert 'wrong.key' not in err
 
 
-def test_the_demo_loads_its_sample_and_tells_what_it_refused(tmp_path):
-    command = [sys.executable, '-m', 'pipelines.demo', '--exit', '--port', '0', '--home', str(tmp_path / 'home')]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+def test_the_demo_loads_its_sample_tells_what_it_refused_and_how_to_export(tmp_path):
     good = len({r['instruction_id'] for r in demo.good_rows()})
-    assert f'{good + 2} records written: {good + 2} created, 0 updated' in done.stdout
-    assert '4 refused: EmptyInstruction 1, InstructionConflict 1, NullGeneration 1, TooManyGenerations 1' in done.stdout
-    for line in ('  q-900: NullGeneration: ', '  q-903: TooManyGenerations: ', "Left out of q-904: rating '4.5'"):
-        assert line in done.stdout
-    assert 'Log in' not in done.stdout  # its server runs no more
+    with demonstration(tmp_path) as running:
+        assert f'{good + 2} records written: {good + 2} created, 0 updated' in running.said
+        for line in (
+            '4 refused: EmptyInstruction 1, InstructionConflict 1, NullGeneration 1, TooManyGenerations 1',
+            '  q-900: NullGeneration: ',
+            '  q-903: TooManyGenerations: ',
+            "Left out of q-904: rating '4.5'",
+        ):
+            assert line in running.said
+        with running.owner() as owner:
+            person = Person(owner, 'reader')
+            ratings = {f'generations-{i}-rating': 5 - i for i in range(4)}
+            person.answers(record_ids(owner, 'demo')['q-000'], ratings)
+            person.close()
+        assert '1 row of pairs' in running.run(running.export)  # as it is printed
+    (file,) = tmp_path.glob('dpo-*.parquet')
+    (pair,) = pq.read_table(file).to_pylist()
+    assert (pair['id'], pair['chosen_score'], pair['rejected_score']) == ('q-000', 5, 2)
 
 
 def test_a_repaired_row_takes_the_place_of_the_one_in_the_input(server, run, tmp_path):

@@ -7,11 +7,13 @@ import pickle
 import apache_beam as beam
 import pytest
 from apache_beam.internal import pickler
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms.display import DisplayData
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.errors import JobError
+from tests.unpacked import unpacked
 
 KEY = 'a-very-secret-key'
 
@@ -104,7 +106,7 @@ def test_the_key_is_not_in_the_pipeline_its_display_data_or_a_repr(monkeypatch):
     p = beam.Pipeline()
     write = ba.WriteToArgilla('d', task=ba.Preference(2), connection=connection, columns=ba.Columns())
     _ = p | beam.Create([ROW]) | write
-    assert KEY.encode() not in p.to_runner_api().SerializeToString()
+    assert KEY.encode() not in unpacked(p.to_runner_api().SerializeToString())
     assert 'MY_KEY' in repr(connection)
     secret = ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers={'A': KEY})
     assert KEY not in repr(secret)
@@ -132,3 +134,51 @@ def _applied(p):
         node = todo.pop()
         todo += node.parts
         yield node
+
+
+ELSEWHERE = ['--runner=FlinkRunner', '--flink_master=flink:8081']
+
+
+def written(connection: ba.ArgillaConnection, options: list[str]) -> beam.Pipeline:
+    p = beam.Pipeline(options=PipelineOptions(options))
+    _ = p | beam.Create([ba.Record('r', {'text': 'x'})]) | ba.WriteRecords('d', connection=connection)
+    return p
+
+
+@pytest.mark.parametrize('transform', ['write', 'read'])
+def test_a_key_in_the_environment_of_this_machine_is_no_use_to_workers_on_others(monkeypatch, transform):
+    monkeypatch.setenv('MY_KEY', KEY)
+    connection = ba.ArgillaConnection('http://x', api_key_env='MY_KEY')
+    with pytest.raises(JobError, match=r"MY_KEY, which the workers .* api_key=ba.EnvironmentSecret\('MY_KEY'\)"):
+        if transform == 'write':
+            written(connection, ELSEWHERE)
+        else:
+            beam.Pipeline(options=PipelineOptions(ELSEWHERE)) | ba.ReadFromArgilla('d', connection=connection)
+    written(connection, [])  # here they get it
+
+
+def test_a_key_that_is_given_for_the_name_of_its_variable_is_not_repeated():
+    with pytest.raises(JobError) as e:
+        written(ba.ArgillaConnection('http://x', api_key_env=KEY), ELSEWHERE)
+    assert KEY not in str(e.value)
+
+
+def test_what_workers_look_up_themselves_is_no_part_of_the_job(monkeypatch, caplog):
+    monkeypatch.setenv('MY_KEY', KEY)
+    monkeypatch.setenv('BEARER', KEY)
+    headers = {'Authorization': ba.EnvironmentSecret('BEARER')}
+    connection = ba.ArgillaConnection('http://x', api_key=ba.EnvironmentSecret('MY_KEY'), headers=headers)
+    sent = unpacked(written(connection, ELSEWHERE).to_runner_api().SerializeToString())
+    assert KEY.encode() not in sent
+    assert b'MY_KEY' in sent
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize('options', [[], ELSEWHERE], ids=['here', 'elsewhere'])
+def test_a_secret_that_goes_to_other_machines_with_the_job_is_told_once(caplog, options):
+    headers = {'Authorization': KEY, 'X-Token': RawSecret(KEY), 'X-Other': ba.EnvironmentSecret('OTHER')}
+    p = written(ba.ArgillaConnection('http://x', api_key=RawSecret(KEY), headers=headers), options)
+    assert KEY.encode() in unpacked(p.to_runner_api().SerializeToString())
+    told = 'the key (RawSecret) and the header Authorization and the header X-Token as plain text'
+    assert [told in message for message in caplog.messages] == ([True] if options else [])
+    assert KEY not in caplog.text
