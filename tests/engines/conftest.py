@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from beam_argilla.local import LocalServer
 from tests.engines import installed, servers
-from tests.engines.servers import Cluster, Server
+from tests.engines.servers import Cluster
 
 
 @dataclass(frozen=True)
@@ -37,52 +38,60 @@ def is_alone() -> bool:
     return set(psutil.net_if_addrs()) == {'lo'}
 
 
-def _prism(folder: Path, tidying: contextlib.ExitStack) -> Engine:
+@pytest.fixture(scope='session')
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: LocalServer) -> Iterator[Cluster]:
+    """A Flink cluster with two task managers of two slots each, whose Python workers have the server's key."""
+    key = {'ARGILLA_API_KEY': argilla_server.api_key}
+    with contextlib.ExitStack() as tidying:
+        with _needed('A Flink cluster'):
+            cluster = tidying.enter_context(servers.flink_cluster(tmp_path_factory.mktemp('flink') / 'home', key))
+        yield cluster
+
+
+@contextlib.contextmanager
+def _needed(what: str) -> Iterator[None]:
+    """Leaves out the tests of what cannot be installed here."""
+    try:
+        yield
+    except installed.MissingError as e:
+        pytest.skip(f'{what} cannot be run here: {e}')
+
+
+Start = Callable[[pytest.FixtureRequest, Path, contextlib.ExitStack], Engine]
+
+
+def _prism(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
     return Engine(('--runner=PrismRunner', f'--prism_location={installed.prism()}'))
 
 
-def _direct_on_prism(folder: Path, tidying: contextlib.ExitStack) -> Engine:
+def _direct_on_prism(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
     return Engine(('--runner=DirectRunner', f'--prism_location={installed.prism()}'))
 
 
-def _direct(folder: Path, tidying: contextlib.ExitStack) -> Engine:
+def _direct(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
     return Engine(('--runner=DirectRunner', '--prism_location=none'), streams=False)  # which it makes do without
 
 
-def _processes(folder: Path, tidying: contextlib.ExitStack) -> Engine:
+def _processes(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
     several = ('--direct_running_mode=multi_processing', '--direct_num_workers=2')
     return Engine(('--runner=FnApiRunner', *several), streams=False)
 
 
-def _flink(folder: Path, tidying: contextlib.ExitStack) -> Engine:
-    server = tidying.enter_context(servers.flink_job_server(folder))
-    return Engine(('--runner=FlinkRunner', f'--job_endpoint=localhost:{server.port}', '--parallelism=2'))
+def _flink(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
+    port = tidying.enter_context(servers.embedded_flink(folder))
+    return Engine(('--runner=FlinkRunner', f'--job_endpoint=localhost:{port}', '--parallelism=2'))
 
 
-def _flink_cluster(folder: Path, tidying: contextlib.ExitStack) -> Engine:
-    cluster = tidying.enter_context(servers.flink_cluster(folder / 'cluster'))
-    server = tidying.enter_context(servers.flink_job_server(folder / 'job-server', f'localhost:{cluster.rest}'))
-    return Engine(on_cluster(cluster, server), remote=True)
+def _flink_cluster(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
+    return Engine(request.getfixturevalue('flink_cluster').options, remote=True)
 
 
-def on_cluster(cluster: Cluster, server: Server) -> tuple[str, ...]:
-    """Beam's options, for a job to run there."""
-    return (
-        '--runner=FlinkRunner',
-        f'--flink_master=localhost:{cluster.rest}',
-        f'--job_endpoint=localhost:{server.port}',
-        '--environment_type=EXTERNAL',
-        f'--environment_config=localhost:{cluster.workers}',
-        '--parallelism=2',
-    )
+def _spark(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
+    port = tidying.enter_context(servers.embedded_spark(folder))
+    return Engine(('--runner=SparkRunner', f'--job_endpoint=localhost:{port}'), streams=False)
 
 
-def _spark(folder: Path, tidying: contextlib.ExitStack) -> Engine:
-    server = tidying.enter_context(servers.spark_job_server(folder))
-    return Engine(('--runner=SparkRunner', f'--job_endpoint=localhost:{server.port}'), streams=False)
-
-
-STARTED: dict[str, Callable[[Path, contextlib.ExitStack], Engine]] = {
+STARTS: dict[str, Start] = {
     'Prism': _prism,
     'DirectRunner with Prism': _direct_on_prism,
     'DirectRunner without': _direct,
@@ -93,13 +102,16 @@ STARTED: dict[str, Callable[[Path, contextlib.ExitStack], Engine]] = {
 }
 
 
-@pytest.fixture(scope='session', params=STARTED)
+@pytest.fixture(scope='session', params=STARTS)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Each engine in turn, for as long as tests of it run."""
-    # Worker processes import the tests' functions from where pytest runs, as they do the package.
-    os.environ['PYTHONPATH'] = str(installed.ROOT)
     with contextlib.ExitStack() as tidying:
-        try:
-            yield STARTED[request.param](tmp_path_factory.mktemp('engine') / 'home', tidying)
-        except installed.MissingError as e:
-            pytest.skip(f'{request.param} cannot be run here: {e}')
+        with _needed(request.param):
+            started = STARTS[request.param](request, tmp_path_factory.mktemp('engine') / 'home', tidying)
+        yield started
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _workers_import_tests() -> None:
+    """Processes of engines find the tests' functions, and the package, where pytest does."""
+    os.environ['PYTHONPATH'] = str(installed.ROOT)

@@ -1,13 +1,37 @@
-"""What a dataset shall hold, and what it holds."""
+"""Files, what a dataset shall hold of them, and what it holds."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.writing.test_write import dataset_id, stored
+
+
+def long_files(folder: Path, elements: list[dict]) -> str:
+    """A pattern of files with the rows in no order."""
+    shuffled = random.Random(0).sample(elements, len(elements))
+    for i in range(3):
+        pq.write_table(pa.Table.from_pylist(shuffled[i::3]), folder / f'{i}.parquet', row_group_size=50)
+    return str(folder / '*.parquet')
+
+
+def wide_file(folder: Path, elements: list[dict]) -> str:
+    """A file with a row for each instruction."""
+    groups: dict[str, dict[str, Any]] = {}
+    for row in sorted(elements, key=lambda row: (row['instruction_id'], row['model_name'])):
+        same = {name: row[name] for name in ('instruction_id', 'instruction', 'length')}
+        group = groups.setdefault(row['instruction_id'], {**same, 'generation': [], 'rating': [], 'rationale': []})
+        for name in ('generation', 'rating', 'rationale'):
+            group[name].append(row[name])
+    pq.write_table(pa.Table.from_pylist(list(groups.values())), folder / 'wide.parquet', row_group_size=7)
+    return str(folder / 'wide.parquet')
 
 
 class Content(NamedTuple):

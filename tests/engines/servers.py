@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -23,15 +25,14 @@ _SECONDS = 60  # until an engine answers
 
 @dataclass
 class Server:
-    """A process of an engine.
-
-    Attributes:
-        port: where it is asked for jobs; 0 if it is not.
-    """
+    """A process of an engine, and what it said."""
 
     process: subprocess.Popen
     log: Path
-    port: int = 0
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
 
     def kill(self) -> None:
         """Ends it, and the workers that it has started, as a crash would: without a word to anybody."""
@@ -43,39 +44,58 @@ class Server:
 
 @dataclass
 class Cluster:
-    """A Flink cluster: a job manager, task managers and a pool of Python workers, each a process of its own.
+    """A Flink cluster: a job manager, task managers, a job server and a pool of Python workers, each a process.
 
     Attributes:
         folder: its configuration, logs and checkpoints.
         rest: the port of the job manager's REST API.
+        jobs: the port of the job server.
         workers: the port of the pool.
     """
 
     folder: Path
     rest: int
+    jobs: int
     workers: int
     pool: Server
-    managers: list[Server] = field(default_factory=list)
-
-    def add_task_manager(self) -> None:
-        self.managers.append(_start(self.folder, self._environment, *self._java(_TASK_MANAGER, 640)))
-
-    def add_job_manager(self) -> Server:
-        return _start(self.folder, self._environment, *self._java(_JOB_MANAGER, 512))
+    job_manager: Server
+    job_server: Server | None = None
+    task_managers: list[Server] = field(default_factory=list)
 
     @property
-    def _environment(self) -> dict[str, str]:
-        return {'FLINK_CONF_DIR': str(self.folder)}
+    def options(self) -> tuple[str, ...]:
+        """Beam's, for a job to run here."""
+        return (
+            '--runner=FlinkRunner',
+            f'--flink_master=localhost:{self.rest}',
+            f'--job_endpoint=localhost:{self.jobs}',
+            '--environment_type=EXTERNAL',
+            f'--environment_config=localhost:{self.workers}',
+            '--parallelism=2',
+        )
 
-    def _java(self, main: str, megabytes: int) -> list[object]:
-        return [*_java(megabytes), '-jar', installed.program('flink', main), '--configDir', self.folder]
-
+    @property
     def python_workers(self) -> list[psutil.Process]:
         return psutil.Process(self.pool.process.pid).children()
 
-    def ask(self, path: str) -> bytes:
+    def ask(self, path: str) -> Any:
+        """What the job manager answers."""
         with urllib.request.urlopen(f'http://localhost:{self.rest}/{path}', timeout=10) as answer:
-            return answer.read()
+            return json.load(answer)
+
+    def complete(self, task_managers: int = 2) -> None:
+        """Starts what is not there, or not any more."""
+        self.task_managers = [server for server in self.task_managers if server.runs]
+        for _ in range(task_managers - len(self.task_managers)):
+            self.task_managers.append(_flink(self.folder, _TASK_MANAGER, 640))
+        _until(lambda: self.ask('overview')['taskmanagers'] == task_managers, [self.job_manager, *self.task_managers])
+        if self.job_server is None or not self.job_server.runs:
+            self.job_server = _flink_job_server(self.folder, f'localhost:{self.rest}', self.jobs)
+
+    def kill(self) -> None:
+        for server in (self.job_server, *self.task_managers, self.job_manager, self.pool):
+            if server is not None:
+                server.kill()
 
 
 _JOB_MANAGER = 'org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint'
@@ -99,27 +119,36 @@ def flink_conf(folder: Path, more: Mapping[str, object] | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def flink_job_server(folder: Path, master: str = '[local]') -> Iterator[Server]:
-    """A job server for Flink, embedded in it or elsewhere."""
-    flink_conf(folder)
-    jar = installed.program('flink', 'org.apache.beam.runners.flink.FlinkJobServerDriver')
-    with _job_server(jar, folder, f'--flink-master={master}', f'--flink-conf-dir={folder}') as server:
-        yield server
+def embedded_flink(folder: Path) -> Iterator[int]:
+    """The port of a job server with Flink embedded in it."""
+    port = _free_port()
+    server = _flink_job_server(flink_conf(folder), '[local]', port)
+    try:
+        yield port
+    finally:
+        server.kill()
 
 
 @contextlib.contextmanager
-def spark_job_server(folder: Path) -> Iterator[Server]:
-    """A job server with Spark embedded in it; what fails there is tried again."""
-    folder.mkdir()
+def embedded_spark(folder: Path) -> Iterator[int]:
+    """The port of a job server with Spark embedded in it; what fails there is tried again."""
+    port = _free_port()
     jar = installed.program('spark', 'org.apache.beam.runners.spark.SparkJobServerDriver')
-    with _job_server(jar, folder, '--spark-master-url=local[2,4]') as server:
-        yield server
+    server = _job_server(jar, folder, port, '--spark-master-url=local[2,4]')
+    try:
+        yield port
+    finally:
+        server.kill()
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path, task_managers: int = 2, more: Mapping[str, object] | None = None) -> Iterator[Cluster]:
-    """A Flink cluster of separate processes, each task manager with two slots and little memory."""
-    rpc, rest, blobs = (_free_port() for _ in range(3))
+def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Cluster]:
+    """A Flink cluster of separate processes; each task manager has two slots, and Flink's own network buffers.
+
+    Args:
+        environment: of the Python workers.
+    """
+    rpc, rest, blobs, jobs, workers = (_free_port() for _ in range(5))
     (folder / 'tmp').mkdir(parents=True)
     conf = {
         'jobmanager.rpc.address': '127.0.0.1',
@@ -140,43 +169,46 @@ def flink_cluster(folder: Path, task_managers: int = 2, more: Mapping[str, objec
         'taskmanager.memory.jvm-metaspace.size': '256m',
         'taskmanager.memory.jvm-overhead.min': '128m',
         'taskmanager.memory.jvm-overhead.max': '128m',
-        'cluster.registration.initial-timeout': 200,
-        'cluster.registration.error-delay': 200,
+        # What is gone is noticed soon, and what comes is let in soon.
         'heartbeat.interval': 1000,
         'heartbeat.timeout': 6000,
+        'cluster.registration.initial-timeout': 200,
+        'cluster.registration.error-delay': 200,
         'io.tmp.dirs': folder / 'tmp',
-        **(more or {}),
+        'state.checkpoints.dir': (folder / 'checkpoints').as_uri(),
+        'state.savepoints.dir': (folder / 'savepoints').as_uri(),
     }
     flink_conf(folder, conf)
-    port = _free_port()
-    pool_main = ['-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={port}']
     python = {'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
-    with contextlib.ExitStack() as left:
-        pool = _start(folder, python, sys.executable, *pool_main)
-        left.callback(pool.kill)
-        cluster = Cluster(folder, rest, port, pool)
-        left.callback(lambda: [server.kill() for server in cluster.managers])
-        cluster.managers.append(cluster.add_job_manager())
-        _until(lambda: bool(cluster.ask('overview')), cluster.managers)
-        for _ in range(task_managers):
-            cluster.add_task_manager()
-        _until(lambda: b'"taskmanagers":%d' % task_managers in cluster.ask('overview'), cluster.managers)
-        _until(lambda: _listens(port), [pool])
+    pool_main = ['-m', 'apache_beam.runners.worker.worker_pool_main', f'--service_port={workers}']
+    pool = _start(folder, {**environment, **python}, sys.executable, *pool_main)
+    cluster = Cluster(folder, rest, jobs, workers, pool, _flink(folder, _JOB_MANAGER, 512))
+    try:
+        _until(lambda: bool(cluster.ask('overview')), [cluster.job_manager])
+        cluster.complete()
+        _until(lambda: _listens(workers), [pool])
         yield cluster
+    finally:
+        cluster.kill()
 
 
-@contextlib.contextmanager
-def _job_server(jar: Path, folder: Path, *arguments: str) -> Iterator[Server]:
-    port = _free_port()
+def _flink(folder: Path, main: str, megabytes: int) -> Server:
+    """A process of a Flink cluster."""
+    command = [*_java(megabytes), '-jar', installed.program('flink', main), '--configDir', folder]
+    return _start(folder, {'FLINK_CONF_DIR': str(folder)}, *command)
+
+
+def _flink_job_server(folder: Path, master: str, port: int) -> Server:
+    jar = installed.program('flink', 'org.apache.beam.runners.flink.FlinkJobServerDriver')
+    return _job_server(jar, folder, port, f'--flink-master={master}', f'--flink-conf-dir={folder}')
+
+
+def _job_server(jar: Path, folder: Path, port: int, *arguments: str) -> Server:
     ports = ['--job-host=localhost', f'--job-port={port}', '--artifact-port=0', '--expansion-port=0']
     command = [*_java(1000), '-jar', jar, *ports, f'--artifacts-dir={folder / "artifacts"}', *arguments]
     server = _start(folder, {}, *command)
-    server.port = port
-    try:
-        _until(lambda: _listens(port), [server])
-        yield server
-    finally:
-        server.kill()
+    _until(lambda: _listens(port), [server])
+    return server
 
 
 def _java(megabytes: int) -> list[object]:
@@ -185,7 +217,8 @@ def _java(megabytes: int) -> list[object]:
     return ['java', f'-Xmx{megabytes}m', *lives, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']
 
 
-def _start(folder: Path, environment: dict[str, str], *command: object) -> Server:
+def _start(folder: Path, environment: Mapping[str, str], *command: object) -> Server:
+    folder.mkdir(parents=True, exist_ok=True)
     log = folder / f'{len(list(folder.glob("*.log")))}.log'
     with open(log, 'wb') as out:
         process = subprocess.Popen(
@@ -218,7 +251,7 @@ def _until(answers: Callable[[], bool], servers: Sequence[Server]) -> None:
     deadline = time.monotonic() + _SECONDS
     while time.monotonic() < deadline:
         for server in servers:
-            assert server.process.poll() is None, server.log.read_text()
+            assert server.runs, server.log.read_text()
         with contextlib.suppress(OSError):
             if answers():
                 return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import window
@@ -23,7 +20,7 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 
 import beam_argilla as ba
 from tests.engines.conftest import Engine
-from tests.engines.datasets import expected, held
+from tests.engines.datasets import expected, held, long_files, wide_file
 from tests.faults import Fault, FaultProxy
 from tests.samples import COLUMNS, counters, rows, unique
 
@@ -56,26 +53,6 @@ def run(argilla_server, engine: Engine, spilled: Path) -> Callable[..., tuple[in
         return done.returncode, done.stdout, done.stderr
 
     return run
-
-
-def long_files(folder: Path, elements: list[dict]) -> str:
-    """A pattern of files with the rows in no order."""
-    shuffled = random.Random(0).sample(elements, len(elements))
-    for i in range(3):
-        pq.write_table(pa.Table.from_pylist(shuffled[i::3]), folder / f'{i}.parquet', row_group_size=50)
-    return str(folder / '*.parquet')
-
-
-def wide_file(folder: Path, elements: list[dict]) -> str:
-    """A file with a row for each instruction."""
-    groups: dict[str, dict[str, Any]] = {}
-    for row in sorted(elements, key=lambda row: (row['instruction_id'], row['model_name'])):
-        same = {name: row[name] for name in ('instruction_id', 'instruction', 'length')}
-        group = groups.setdefault(row['instruction_id'], {**same, 'generation': [], 'rating': [], 'rationale': []})
-        for name in ('generation', 'rating', 'rationale'):
-            group[name].append(row[name])
-    pq.write_table(pa.Table.from_pylist(list(groups.values())), folder / 'wide.parquet', row_group_size=7)
-    return str(folder / 'wide.parquet')
 
 
 @pytest.mark.parametrize('layout', ['long and spilled', 'long', 'wide'])
