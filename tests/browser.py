@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 _INSTALLED = ('/usr/bin/chromium', '/usr/bin/google-chrome')
 # What a browser asks of its makers' servers otherwise; and what needs a screen.
 _WITHOUT = ('background-networking', 'component-update', 'sync', 'gpu', 'quic')
-SIZE = (1400, 900)
+_SIZE = (1400, 900)
+_PATIENCE = 120_000  # milliseconds that anything may take on a machine that has much else to do
 
 
 class BrowserMissing(Exception):
@@ -65,11 +66,12 @@ class Annotator:
     """
 
     def __init__(self, browser: Browser, url: str, username: str, password: str):
-        width, height = SIZE
+        width, height = _SIZE
         self.page = browser.new_context(viewport={'width': width, 'height': height}).new_page()
+        self.page.set_default_timeout(_PATIENCE)
         self.trouble: list[str] = []
         self._watch(url)
-        self.page.goto(url)
+        self.page.goto(url, wait_until='commit')
         self.page.get_by_label('Username').fill(username)
         self.page.get_by_label('Password').fill(password)
         self.page.get_by_role('button', name='Sign in').click()
@@ -103,7 +105,7 @@ class Annotator:
             chosen = asked.get_by_role('checkbox', name=str(value), exact=True)
             if not chosen.is_checked():  # a click would take it away
                 asked.locator('label').get_by_text(str(value), exact=True).click()
-            expect(chosen).to_be_checked()
+            expect(chosen).to_be_checked(timeout=_PATIENCE)
 
     def submit(self) -> None:
         """Submits what is chosen, and waits until the record has gone."""
