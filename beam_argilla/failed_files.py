@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import glob
 import re
@@ -13,8 +14,7 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystems import FileSystems
 
-from beam_argilla.errors import JobError
-from beam_argilla.files import is_folder, reason, sizes, try_to_write
+from beam_argilla import files
 
 SUFFIX = '.jsonl'
 _NAME_IN_FOLDER = 'failed'
@@ -36,10 +36,11 @@ def prefix_of(place: str) -> str:
 
     Raises:
         ValueError: the place is empty.
+        InputError: it is one of a file system that is not installed.
     """
     if not place.strip():
         raise ValueError('The place of what is refused is empty: name a prefix of files or a folder.')
-    if is_folder(place):
+    if files.is_folder(place):
         return FileSystems.join(place, _NAME_IN_FOLDER)
     return place.removesuffix(SUFFIX)
 
@@ -79,29 +80,27 @@ def files_to_read(place: str) -> list[str]:
         ValueError: the place is empty.
     """
     prefix = prefix_of(place)
-    named = sizes(place) if place.endswith(SUFFIX) else {}
+    named = files.sizes(glob.escape(place)) or files.sizes(place) if place.endswith(SUFFIX) else {}
     ours = named or shards(prefix)
     if ours:
         return sorted(ours)
-    in_folder = FileSystems.join(glob.escape(place), f'*{SUFFIX}') if is_folder(place) else None
-    return sorted(_matching(prefix) if in_folder is None else sizes(in_folder))
+    in_folder = FileSystems.join(glob.escape(place), f'*{SUFFIX}') if files.is_folder(place) else None
+    return sorted(_matching(prefix) if in_folder is None else files.sizes(in_folder))
 
 
 def check_writable(prefix: str) -> None:
     """Raises JobError if files cannot be written there."""
-    try:
-        try_to_write(new_shard(prefix, new_run()))
-    except Exception as e:  # each cloud's client has exceptions of its own
-        raise unwritable(prefix, e) from e
+    files.check_writable(new_shard(prefix, new_run()), *_named(prefix))
 
 
-def unwritable(prefix: str, error: Exception) -> JobError:
-    """What to say where it cannot be written."""
-    return JobError(
-        f'What is refused cannot be written to {prefix}-*{SUFFIX}: {reason(error)}. Name another place (--failed), or '
-        'see to its permissions and its room.'
-    )
+def written(prefix: str) -> contextlib.AbstractContextManager[None]:
+    """In which it is told, as JobError, that something cannot be written there."""
+    return files.written_to(*_named(prefix))
+
+
+def _named(prefix: str) -> tuple[str, str, str]:
+    return f'{prefix}-*{SUFFIX}', 'What is refused', '--failed'
 
 
 def _matching(prefix: str) -> dict[str, int]:
-    return sizes(f'{glob.escape(prefix)}-*{SUFFIX}')
+    return files.sizes(f'{glob.escape(prefix)}-*{SUFFIX}')

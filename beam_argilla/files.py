@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.io.localfilesystem import LocalFileSystem
 
 from beam_argilla import hub  # with which Beam knows its file system
-from beam_argilla.errors import InputError
+from beam_argilla.errors import BeamArgillaError, InputError, JobError
 
 # Scheme → the extra of Apache Beam that brings its file system.
 _EXTRAS = {'gs': 'gcp', 's3': 'aws', 'azfs': 'azure', 'hdfs': 'hadoop'}
@@ -56,9 +59,15 @@ def open_file(path: str) -> Any:
 
 
 def is_folder(place: str) -> bool:
-    """Whether files go into the place, which ends with a slash or is there, rather than that their names begin so."""
+    """Whether files go into the place, which ends with a slash or is there, rather than that their names begin so.
+
+    Raises:
+        InputError: it is one of a file system that is not installed.
+    """
+    if is_local(place) and os.path.isdir(place):
+        return True
     _, name = FileSystems.split(place)
-    return not name or place.endswith('/') or (is_local(place) and os.path.isdir(place))
+    return not name or place.endswith('/')
 
 
 def write(path: str, data: bytes) -> None:
@@ -72,22 +81,95 @@ def write(path: str, data: bytes) -> None:
             file.write(data)
 
 
-def try_to_write(path: str) -> None:
-    """Writes an empty file there and removes it again, with the folders that it took.
+def delete(paths: Iterable[str]) -> None:
+    """Removes files, and folders with all that is in them, which end with a slash. What is not there is no trouble.
+
+    Beam's own takes a path of this machine, or of Google's, for a pattern: of ``out[1].jsonl`` it finds nothing, and of
+    ``out*.jsonl`` more than that.
 
     Raises:
-        Exception: whatever the file system raises where that cannot be.
+        OSError, BeamIOError: something cannot be removed.
     """
+    elsewhere = []
+    for path in paths:
+        if not is_local(path):
+            is_pattern = path.startswith('gs://') and not path.endswith('/')
+            elsewhere.append(glob.escape(path) if is_pattern else path)
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            if path.endswith('/'):
+                shutil.rmtree(path)
+            else:
+                os.remove(path)
+    if elsewhere:
+        FileSystems.delete(elsewhere)
+
+
+@contextlib.contextmanager
+def written_to(place: str, what: str, option: str) -> Iterator[None]:
+    """What goes wrong in it is told in a line: a full disk, a folder of somebody else's, a cloud that says no.
+
+    Args:
+        place: where it is written, as the user says it.
+        what: is written, as the beginning of a sentence.
+        option: of the program, which names the place.
+
+    Raises:
+        JobError: it cannot be written there.
+
+    Example:
+        >>> with written_to('gs://bucket/dpo', 'Training data', '--output'):
+        ...     file.write(rows)
+    """
+    try:
+        yield
+    except BeamArgillaError:  # it has said so itself
+        raise
+    except Exception as e:  # each cloud's client has exceptions of its own
+        raise JobError(
+            f'{what} cannot be written to {place}: {reason(e)}. Name another place ({option}), or see to its '
+            'permissions and its room.'
+        ) from e
+
+
+def check_writable(path: str, place: str, what: str, option: str) -> None:
+    """Tries before a job runs whether a file can be written. None is left there, nor one that is there changed.
+
+    Args:
+        path: of the file.
+        place, what, option: as of `written_to`.
+
+    Raises:
+        JobError: it cannot.
+    """
+    with written_to(place, what, option):
+        if is_local(path) and os.path.exists(path):
+            write(path, b'')
+        elif not FileSystems.exists(path):  # of a cloud's, one that is there would be lost
+            _try_to_write(path)
+
+
+def _try_to_write(path: str) -> None:
+    """Writes an empty file there and removes it again, with the folders that it took."""
     missing = [f for f in Path(path).absolute().parents if not f.exists()] if is_local(path) else []
-    write(path, b'')
-    FileSystems.delete([path])
-    for folder in missing:
-        folder.rmdir()
+    try:
+        write(path, b'')
+        delete([path])
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):  # it was not made, or another job is at home there by now
+                folder.rmdir()
 
 
 def reason(error: Exception) -> str:
-    """What a file system says, for people."""
-    return error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+    """What a file system says, for people, in a line."""
+    if isinstance(error, BeamIOError) and error.exception_details:  # of several files
+        return reason(next(iter(error.exception_details.values())))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, OSError) and error.args and isinstance(error.args[0], Exception):  # as Beam packs it
+        return reason(error.args[0])
+    return ' '.join(str(error).split()) or type(error).__name__
 
 
 def sizes(pattern: str) -> dict[str, int]:

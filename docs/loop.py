@@ -31,7 +31,7 @@ _SHOWN = 'q-003'  # the record that somebody answers on the page
 _EXPORT = 'argilla-to-parquet --dataset demo --output dpo --report answers.html | tail -7'
 _LOAD = (
     'import datasets, pprint',
-    "rows = datasets.load_dataset('parquet', data_files='dpo-*.parquet', split='train')",
+    "rows = datasets.load_dataset('parquet', data_files='dpo-?????-of-?????.parquet', split='train')",
     f"pprint.pp(next(row for row in rows if row['id'] == '{_SHOWN}'))",
 )
 _SECTIONS = ('Agreement', 'Models by strength', 'Ratings of each model')

@@ -61,7 +61,8 @@ class ObjectStore(FileSystem):
         raise NotImplementedError
 
     def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        raise NotImplementedError
+        for source, destination in zip(source_file_names, destination_file_names, strict=True):
+            OBJECTS[destination] = OBJECTS.pop(source)
 
     def exists(self, path: str) -> bool:
         return path in OBJECTS

@@ -104,8 +104,8 @@ def judged(record: AnsweredRecord, rule: Aggregate, fields: Fields, what: str) -
 class Form(Fallible):
     """Base of the transforms that make rows of `AnsweredRecord`s.
 
-    Their output is a PCollection of dicts that has the rows' Arrow schema as `training_schema`. A record that no row
-    can be made of is refused (`FailedRecord`, stage ``form``): see `with_error_handler`.
+    Their output is a PCollection of dicts, whose columns `WriteTrainingData` knows; they are in `schema` as well. A
+    record that no row can be made of is refused (`FailedRecord`, stage ``form``): see `with_error_handler`.
 
     Args:
         schema: of the rows.

@@ -49,7 +49,7 @@ class ToAnswers(beam.PTransform):
 
     Input: PCollection of `AnsweredRecord`. Output: a dict of PCollections by the kind of question: ``rating``,
     ``ranking``, ``label_selection``, ``multi_label_selection``, ``text``, ``span``; each of dicts with these columns,
-    and with their Arrow schema as `training_schema`:
+    whose Arrow schema is in `schemas`:
 
     ``instruction_id``, ``external_id``, ``record_id``; ``instruction`` (the field of that name, if there is one; a chat
     as a transcript); ``field``, ``generation``, ``position``, ``model_name`` of the generation that the question is
@@ -60,6 +60,9 @@ class ToAnswers(beam.PTransform):
     Args:
         response_status: of which responses; None: of all that were read.
 
+    Attributes:
+        schemas: kind of a question → the columns of its table.
+
     Example:
         >>> answers = p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.ToAnswers()
         >>> answers['rating'] | ba.WriteTrainingData('ratings')
@@ -67,11 +70,12 @@ class ToAnswers(beam.PTransform):
 
     def __init__(self, response_status: Sequence[str] | None = None):
         super().__init__()
+        self.schemas = {kind: schema(kind) for kind in KINDS}
         self.response_status = None if response_status is None else tuple(response_status)
 
     def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
         rows = records | beam.FlatMap(_tagged, self.response_status).with_outputs(*KINDS)
-        return {kind: with_schema(rows[kind], schema(kind)) for kind in KINDS}
+        return {kind: with_schema(rows[kind], self.schemas[kind]) for kind in KINDS}
 
 
 def _tagged(record: AnsweredRecord, response_status: Sequence[str] | None) -> Iterator[beam.pvalue.TaggedOutput]:

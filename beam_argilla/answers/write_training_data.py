@@ -11,7 +11,7 @@ import random
 import re
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,32 @@ import apache_beam as beam
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.errors import InputError, JobError
-from beam_argilla.files import is_folder, reason, sizes, try_to_write
+from beam_argilla.files import check_writable, delete, is_folder, is_local, reason, sizes, written_to
 from beam_argilla.runners import when_ended, workers_run_here
 
 # Format → how the names of its files end.
 FORMATS: Mapping[str, str] = {'parquet': '.parquet', 'jsonl': '.jsonl', 'datasets': '.arrow'}
 _NAME_IN_FOLDER = 'train'  # which datasets takes for the split
 _NAME_IN_DATASET = 'data'  # as datasets calls its own
-_ROWS = 2_000  # that are in memory, and of a row group or batch
+# What is in memory of a file, and in a row group or batch of it at most.
+_ROWS = 2_000
+_CHARACTERS = 32 << 20
+_MOST_FILES = 99_999  # whose numbers have five digits
 
 
 class WriteTrainingData(beam.PTransform):
     """Writes rows as Parquet, as JSON Lines, or as a folder that `datasets.load_from_disk` opens.
 
-    Input: PCollection of dicts whose columns are known: of `ToPreferencePairs`, `ToKTO`, `ToRatings`, `ToSFT`, or one
-    of `ToAnswers`; bounded. Output: the paths of the files.
+    Input: PCollection of dicts whose columns are known; bounded, and whatever its windows, all go into the same files.
+    Output: the paths of the files.
+
+    What `ToPreferencePairs`, `ToKTO`, `ToRatings`, `ToSFT` and each of `ToAnswers` give says itself which columns there
+    are. Of rows that something else was done to, say it: ``schema=form.schema``.
 
     Parquet has the features for ``datasets.load_dataset('parquet', data_files=...)`` in its metadata. Where there is no
     row, there is a file without rows, so that what is to be read next finds its columns. The files get their names once
@@ -51,40 +57,54 @@ class WriteTrainingData(beam.PTransform):
             (what ends with a slash, or a directory of this machine), ``train-…``. Of ``datasets``, it is the folder.
         format: ``parquet``, ``jsonl`` or ``datasets``.
         num_shards: how many files at most, for which the rows are shuffled; 0: as many as the runner makes bundles.
+        schema: the columns of the rows, a `pyarrow.Schema`; a column that a row has not is null. None: what the
+            PCollection says of itself.
+
+    Attributes:
+        pattern: what exactly its files match, such as ``dpo-?????-of-?????.parquet``; of ``datasets``, the folder.
 
     Raises:
-        ValueError: an unknown format, a negative number, or the place is empty.
-        InputError: it is not known what the rows look like, they never end, or there is no such file system.
+        ValueError: an unknown format, a number of files that cannot be, or the place is empty.
+        InputError: it is not known what the rows look like, they never end, or there is no such file system. (While
+            running) a row does not fit the columns.
         JobError: it cannot be written there: told while the pipeline is built, if its workers run on this machine.
 
     Example:
-        >>> answered | ba.ToPreferencePairs() | ba.WriteTrainingData('gs://bucket/dpo')
+        >>> form = ba.ToPreferencePairs()
+        >>> answered | form | ba.WriteTrainingData('gs://bucket/dpo')
+        >>> clear = answered | form | beam.Filter(lambda row: row['chosen_score'] == 5)
+        >>> clear | ba.WriteTrainingData('gs://bucket/clear', schema=form.schema)
     """
 
-    def __init__(self, prefix: str, format: str = 'parquet', num_shards: int = 0):
+    def __init__(self, prefix: str, format: str = 'parquet', num_shards: int = 0, schema: pa.Schema | None = None):
         super().__init__()
         if format not in FORMATS:
             raise ValueError(f'format={format!r}: use one of {", ".join(map(repr, FORMATS))}')
-        if num_shards < 0:
-            raise ValueError(f'num_shards={num_shards}: it must not be negative')
-        place = os.fspath(prefix)
-        if not place.strip():
+        if not 0 <= num_shards <= _MOST_FILES:
+            raise ValueError(f'num_shards={num_shards}: it must be 0 (as it comes) to {_MOST_FILES}')
+        if schema is not None and not isinstance(schema, pa.Schema):
+            raise TypeError(f'schema={schema!r} is no pyarrow.Schema')
+        self.place = os.fspath(prefix)
+        if not self.place.strip():
             raise ValueError('prefix is empty: name a prefix of files, or of datasets the folder')
-        in_folder = is_folder(place)  # which tells what file system is not installed
-        self.pattern = f'{FileSystems.join(place, _NAME_IN_FOLDER) if in_folder else place}-*{FORMATS[format]}'
-        self.prefix = self.pattern.removesuffix(f'-*{FORMATS[format]}')
+        in_folder = is_folder(self.place)
         if format == 'datasets':
-            self.pattern = place
-            self.prefix = FileSystems.join(place, _NAME_IN_DATASET)
+            self.prefix = FileSystems.join(self.place, _NAME_IN_DATASET)
+            self.pattern = self.place
+        else:
+            self.prefix = FileSystems.join(self.place, _NAME_IN_FOLDER) if in_folder else self.place
+            self.pattern = _pattern(self.prefix, format)
         self.format = format
         self.num_shards = num_shards
+        self.schema = schema
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
-        schema = getattr(rows, 'training_schema', None)
+        schema = self.schema or getattr(rows, 'training_schema', None)
         if schema is None:
             raise InputError(
-                'WriteTrainingData takes what ToPreferencePairs, ToKTO, ToRatings, ToSFT or one of ToAnswers gives, '
-                'which say what columns there are; write other rows with beam.io.WriteToParquet.'
+                'WriteTrainingData does not know the columns of these rows. What ToPreferencePairs, ToKTO, ToRatings, '
+                'ToSFT and each of ToAnswers give says so itself, but not what comes of it by Filter, Flatten or Map: '
+                'give it the columns, schema=form.schema, or a pyarrow.Schema of your own.'
             )
         if not rows.is_bounded:
             raise InputError(
@@ -93,32 +113,31 @@ class WriteTrainingData(beam.PTransform):
             )
         staged = f'{self.prefix}-{uuid.uuid4().hex}'
         if workers_run_here(rows.pipeline):
-            check_writable(self.prefix)
+            check_writable(f'{staged}.tmp', self.place, *_SAID)
             when_ended(rows.pipeline, functools.partial(_tidy, staged))
         # While they are written, they are in a folder of this run's own. A side input is there before the main input.
         begun = rows.pipeline | 'Once' >> beam.Create([None]) | 'Begin' >> beam.Map(_new_stage, staged)
         stage = beam.pvalue.AsSingleton(begun)
+        new_file = functools.partial(File, place=self.place, format=self.format, schema=schema)
+        rows = rows | 'All windows' >> beam.WindowInto(GlobalWindows())
         if self.num_shards:
             shards = rows | 'Shard' >> beam.Map(_sharded, self.num_shards) | beam.GroupByKey() | beam.Values()
-            files = shards | 'Write' >> beam.FlatMap(_written, stage, self.format, schema)
+            files = shards | 'Write' >> beam.FlatMap(_written, stage, new_file)
         else:
-            files = rows | 'Write' >> beam.ParDo(_Write(self.format, schema), stage)
-        finish = beam.FlatMap(_finish, stage, self.prefix, self.format, schema)
+            files = rows | 'Write' >> beam.ParDo(_Write(new_file), stage)
+        finish = beam.FlatMap(_finish, stage, self.place, self.prefix, self.format, schema)
         return files | 'All' >> beam.combiners.ToList() | 'Finish' >> finish
 
     def display_data(self) -> dict[str, Any]:
         return {'files': self.pattern, 'format': self.format}
 
 
-def check_writable(prefix: str) -> None:
-    """Raises JobError if files cannot be written there."""
-    try:
-        try_to_write(f'{prefix}-{uuid.uuid4().hex}.tmp')
-    except Exception as e:  # each cloud's client has exceptions of its own
-        raise JobError(
-            f'Training data cannot be written to {prefix}: {reason(e)}. Name another place (--output), or see to its '
-            'permissions and its room.'
-        ) from e
+_SAID = ('Training data', '--output')
+
+
+def _pattern(prefix: str, format: str) -> str:
+    """What matches the files of this prefix and no others, not even those of ``<prefix>-eval``."""
+    return f'{glob.escape(prefix)}-?????-of-?????{FORMATS[format]}'
 
 
 def described_schema(schema: pa.Schema) -> pa.Schema:
@@ -136,9 +155,7 @@ def _new_stage(_: None, staged: str) -> str:
 
 def _tidy(staged: str) -> None:
     """Removes what a job has left that came to no good end."""
-    folders = {FileSystems.split(path)[0] for path in sizes(f'{glob.escape(staged)}-*.tmp/*')}
-    if folders:
-        FileSystems.delete(sorted(folders))
+    delete({f'{FileSystems.split(path)[0]}/' for path in sizes(f'{glob.escape(staged)}-*.tmp/*')})
 
 
 def _sharded(row: dict[str, Any], num_shards: int) -> tuple[int, dict[str, Any]]:
@@ -150,56 +167,91 @@ class File:
 
     Args:
         folder: where it goes, under a name of its own.
+        place: as the user named it.
         format: one of `FORMATS`.
         schema: of the rows.
+
+    Raises:
+        InputError: a row does not fit the schema.
+        JobError: it cannot be written.
     """
 
-    def __init__(self, folder: str, format: str, schema: pa.Schema):
-        if not FileSystems.exists(folder):
-            with contextlib.suppress(OSError):  # another worker was faster
-                FileSystems.mkdirs(folder)
+    def __init__(self, folder: str, place: str, format: str, schema: pa.Schema):
         self.path = FileSystems.join(folder, f'{uuid.uuid4().hex}{FORMATS[format]}')
-        self._rows: list[dict[str, Any]] = []
+        self._place = place
         self._schema = schema
-        self._file = _create(self.path)
+        self._names = frozenset(schema.names)
+        self._rows: list[dict[str, Any]] = []
+        self._characters = 0
         self._writer: Any = None
-        if format == 'parquet':
-            self._writer = pq.ParquetWriter(self._file, described_schema(schema))
-        elif format == 'datasets':
-            self._writer = pa.ipc.new_stream(self._file, schema)
+        with written_to(place, *_SAID):
+            if is_local(folder):
+                os.makedirs(folder, exist_ok=True)
+            elif not FileSystems.exists(folder):
+                with contextlib.suppress(OSError, BeamIOError):  # another worker was faster
+                    FileSystems.mkdirs(folder)
+            self._file = _create(self.path)
+            if format == 'parquet':
+                self._writer = pq.ParquetWriter(self._file, described_schema(schema))
+            elif format == 'datasets':
+                self._writer = pa.ipc.new_stream(self._file, schema)
 
     def add(self, row: dict[str, Any]) -> None:
+        if unknown := row.keys() - self._names:
+            raise InputError(
+                f'A row has {", ".join(map(repr, sorted(unknown)))}, which the columns of the file do not name: '
+                f'{", ".join(self._schema.names)}. Say which columns there are (schema=...).'
+            )
         self._rows.append(row)
-        if len(self._rows) >= _ROWS:
+        self._characters += _characters(row)
+        if len(self._rows) >= _ROWS or self._characters >= _CHARACTERS:
             self._flush()
 
     def close(self) -> None:
         self._flush()
-        if self._writer is not None:
-            self._writer.close()
-        self._file.close()
+        with written_to(self._place, *_SAID):
+            if self._writer is not None:
+                self._writer.close()
+            self._file.close()
 
     def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        if self._writer is None:  # times are as datasets' own reader takes them, in ISO form
-            self._file.write(b''.join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows))
-        elif rows:
-            self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
+        rows, self._rows, self._characters = self._rows, [], 0
+        try:
+            table = pa.Table.from_pylist(rows, self._schema)
+        except (pa.ArrowException, TypeError, ValueError) as e:
+            raise InputError(f'A row does not fit the columns of the file: {e}.') from e
+        with written_to(self._place, *_SAID):
+            if self._writer is None:  # times are as datasets' own reader takes them, in ISO form
+                named = (orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in table.to_pylist())
+                self._file.write(b''.join(named))
+            elif rows:
+                self._writer.write_table(table)
+
+
+def _characters(value: Any) -> int:
+    """About how long a value is, of whatever is nested in it; what is no text counts as one."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, (list, tuple)) else 1
+
+
+NewFile = Callable[[str], File]  # in this folder
 
 
 class _Write(beam.DoFn):
     """Rows → the path of the file that those of a bundle are in."""
 
-    def __init__(self, format: str, schema: pa.Schema):
-        self._format = format
-        self._schema = schema
+    def __init__(self, new_file: NewFile):
+        self._new_file = new_file
 
     def start_bundle(self) -> None:
         self._file: File | None = None
 
     def process(self, row: dict[str, Any], stage: str) -> None:
         if self._file is None:
-            self._file = File(stage, self._format, self._schema)
+            self._file = self._new_file(stage)
         self._file.add(row)
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -208,9 +260,9 @@ class _Write(beam.DoFn):
             yield GlobalWindows.windowed_value(self._file.path)
 
 
-def _written(rows: Iterable[dict[str, Any]], stage: str, format: str, schema: pa.Schema) -> Iterator[str]:
+def _written(rows: Iterable[dict[str, Any]], stage: str, new_file: NewFile) -> Iterator[str]:
     """The path of a file that all the rows are in."""
-    file = File(stage, format, schema)
+    file = new_file(stage)
     for row in rows:
         file.add(row)
     file.close()
@@ -221,29 +273,47 @@ def _create(path: str) -> Any:
     return FileSystems.create(path, compression_type=CompressionTypes.UNCOMPRESSED)
 
 
-def _finish(files: list[str], stage: str, prefix: str, format: str, schema: pa.Schema) -> list[str]:
+def _finish(files: list[str], stage: str, place: str, prefix: str, format: str, schema: pa.Schema) -> list[str]:
     """Gives the files their names, and makes one dataset of them, in which nothing of an earlier one is left."""
-    files = sorted(files) or list(_written([], stage, format, schema))
-    end = FORMATS[format]
-    named = {path: f'{prefix}-{n:05d}-of-{len(files):05d}{end}' for n, path in enumerate(files)}
+    files = sorted(files)
+    if not files:
+        empty = File(stage, place, format, schema)
+        empty.close()
+        files = [empty.path]
+    names = {path: f'{prefix}-{n:05d}-of-{len(files):05d}{FORMATS[format]}' for n, path in enumerate(files)}
+    _rename(names, stage)
+    with written_to(place, *_SAID):
+        if format == 'datasets':
+            _describe(FileSystems.split(prefix)[0], [_name(path) for path in names.values()], schema)
+        own = set(map(_name, names.values()))
+        delete(path for path in _there(prefix, format) if _name(path) not in own)
+        delete([f'{stage}/'])  # with what bundles that were repeated have left
+    return list(names.values())
+
+
+def _rename(names: Mapping[str, str], stage: str) -> None:
+    """Moves files out of the folder in which they were written; where this is done again, some are in their place.
+
+    Raises:
+        JobError: one cannot be moved.
+    """
     there = set(map(_name, sizes(FileSystems.join(glob.escape(stage), '*'))))
-    moved = [path for path in files if _name(path) in there]  # where this is done again, some are in their place
+    moved = {path: name for path, name in names.items() if _name(path) in there}
     try:
-        FileSystems.rename(moved, [named[path] for path in moved])
+        FileSystems.rename(list(moved), list(moved.values()))
     except Exception as e:  # each cloud's client has exceptions of its own
+        details = e.exception_details if isinstance(e, BeamIOError) else None
+        path, name = next(iter(details or moved.items()))
         raise JobError(
-            f'What was written cannot get its name: {reason(e)}. It is in {stage}; run the job again, and remove that.'
+            f'{path} cannot be renamed to {name}: {reason(e)}. See to what is there, or name another place '
+            f'({_SAID[1]}), and run the job again.'
         ) from e
-    names = [_name(path) for path in named.values()]
-    if format == 'datasets':
-        _describe(FileSystems.split(prefix)[0], names, schema)
-    ours = re.compile(rf'{re.escape(_name(prefix))}-\d{{5}}-of-\d{{5}}{re.escape(end)}')
-    found = [path for path in sizes(f'{glob.escape(prefix)}-*{end}') if ours.fullmatch(_name(path))]
-    if left := [path for path in found if _name(path) not in names]:
-        FileSystems.delete(left)
-    if FileSystems.exists(stage):  # with what bundles that were repeated have left; object stores have no folders
-        FileSystems.delete([stage])
-    return list(named.values())
+
+
+def _there(prefix: str, format: str) -> list[str]:
+    """The files that jobs have written at the prefix."""
+    ours = re.compile(rf'{re.escape(_name(prefix))}-\d{{5}}-of-\d{{5}}{re.escape(FORMATS[format])}')
+    return [path for path in sizes(_pattern(prefix, format)) if ours.fullmatch(_name(path))]
 
 
 def _name(path: str) -> str:
@@ -287,7 +357,7 @@ def push_to_hub(files: str, format: str, repo_id: str, private: bool = False) ->
         JobError: the Hub does not take it.
 
     Example:
-        >>> ba.push_to_hub('dpo-*.parquet', 'parquet', 'my-team/dpo', private=True)
+        >>> ba.push_to_hub('dpo-?????-of-?????.parquet', 'parquet', 'my-team/dpo', private=True)
     """
     import datasets
 

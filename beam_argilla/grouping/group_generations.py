@@ -78,7 +78,7 @@ class GroupGenerations(Fallible):
     Raises:
         ValueError: an unknown `order`, `num_partitions` is not positive, a `spill_location` with ``spill=False``, or
             windows and triggers with which a record would be overwritten by a part of itself.
-        InputError: (while running) `shuffle=False`, but the tables are of long input.
+        InputError: there is no such file system. (While running) `shuffle=False`, but the tables are of long input.
         JobError: (while running) the spill location cannot be written or read.
 
     Example:

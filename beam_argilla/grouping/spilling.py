@@ -6,7 +6,6 @@ import errno
 import functools
 import logging
 import os
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.coding import from_ipc
 from beam_argilla.errors import JobError
-from beam_argilla.files import is_local, open_file
+from beam_argilla.files import delete, is_local, open_file, reason
 from beam_argilla.runners import jobs_outlive_their_launch, when_ended, workers_run_here
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,12 +44,16 @@ def place_to_spill(pipeline: beam.Pipeline, location: str | None = None) -> str 
 
     Returns:
         None if there is no place that the workers share: rows go through the runner's shuffle then.
+
+    Raises:
+        InputError: the location is one of a file system that is not installed.
     """
     if location is None:
         temporary = pipeline.options.view_as(GoogleCloudOptions).temp_location  # whatever the runner
         location = tempfile.gettempdir() if workers_run_here(pipeline) else temporary
     if location is None:
         return None
+    is_local(location)  # which tells what file system is not installed
     place = FileSystems.join(location, f'beam-argilla-spill-{uuid.uuid4().hex}')
     when_ended(pipeline, functools.partial(_remove, place))
     return place
@@ -78,12 +81,9 @@ class _Remove(beam.DoFn):
 
 def _remove(place: str) -> None:
     try:
-        if is_local(place):
-            shutil.rmtree(place, ignore_errors=True)
-        else:
-            FileSystems.delete([f'{place}/'])  # with a slash, object stores delete what lies below it
+        delete([f'{place}/'])
     except Exception as e:  # the job has ended, and how it ended is what counts
-        _LOGGER.warning('What was spilled to %s could not be removed (%s): remove it by hand.', place, e)
+        _LOGGER.warning('What was spilled to %s could not be removed (%s): remove it by hand.', place, reason(e))
 
 
 class Segment(NamedTuple):

@@ -58,7 +58,7 @@ class ReadFailed(Fallible):
             the one that they answer): such rows wait for the input to be repaired, and keep their reason.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or no such file system.
         ValueError: the place is empty.
 
     Example:

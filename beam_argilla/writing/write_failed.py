@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.io.filesystems import FileSystems
 from apache_beam.pipeline import PipelineVisitor
 from apache_beam.transforms.window import GlobalWindow, GlobalWindows
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
@@ -21,10 +20,10 @@ from beam_argilla.failed_files import (
     new_shard,
     prefix_of,
     shards,
-    unwritable,
+    written,
 )
 from beam_argilla.failures import FailedRecord
-from beam_argilla.files import identity, is_local, write
+from beam_argilla.files import delete, identity, is_local, write
 from beam_argilla.input.failed import ReadFailed
 from beam_argilla.runners import workers_run_here
 
@@ -52,7 +51,8 @@ class WriteFailed(beam.PTransform):
     Raises:
         JobError: it cannot be written there: told while the pipeline is built, if its workers run on this machine.
             (While running) a file of this job was removed before its end.
-        ValueError: there is no such file system, or the place is empty.
+        InputError: the place is one of a file system that is not installed.
+        ValueError: the place is empty.
 
     Example:
         >>> result = rows | ba.WriteToArgilla('answers', task=task, connection=connection, columns=ba.Columns())
@@ -164,10 +164,8 @@ class _Write(beam.DoFn):
         lines, self._lines, self._bytes = self._lines, [], 0
         data = b''.join(lines)
         path = new_shard(self._prefix, self._run) if self._most or not self._sizes else next(iter(self._sizes))
-        try:
+        with written(self._prefix):
             write(path, data)
-        except Exception as e:  # each cloud's client has exceptions of its own
-            raise unwritable(self._prefix, e) from e
         self._sizes[path] = self._sizes.get(path, 0) + len(data)
 
 
@@ -197,9 +195,6 @@ class _End(beam.DoFn):
 
 
 def _remove(prefix: str, paths: Iterable[str]) -> None:
-    try:
-        if paths := sorted(paths):
-            FileSystems.delete(paths)
-    except Exception as e:  # each cloud's client has exceptions of its own
-        if shards(prefix).keys() & set(paths):  # rather than removed by another job meanwhile
-            raise unwritable(prefix, e) from e
+    """Removes files, which another job may do at the same time."""
+    with written(prefix):
+        delete(sorted(paths))

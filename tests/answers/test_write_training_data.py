@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import glob
+import io
 import json
+import re
 
 import apache_beam as beam
 import datasets
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.transforms import window
 
 import beam_argilla as ba
+from beam_argilla.answers import write_training_data
 from beam_argilla.answers.forms import with_schema
 from beam_argilla.errors import InputError, JobError
 from tests.answers.samples import NOON, answered
 from tests.answers.test_forms import record
+from tests.object_store import OBJECTS
 from tests.samples import pipeline
 
+FORM = ba.ToPreferencePairs()
 RECORDS = [record(5, 2, None), record(1, 4, 3)._replace(fields={**record(1).fields, 'id': 'j'})]
 
 
@@ -146,7 +155,7 @@ def test_files_go_into_a_folder_and_datasets_opens_it(tmp_path):
     write = ba.WriteTrainingData(f'{tmp_path}/dpo/')
     with pipeline() as p:
         _ = p | beam.Create(RECORDS) | ba.ToPreferencePairs() | write
-    assert write.pattern == f'{tmp_path}/dpo/train-*.parquet'
+    assert write.pattern == f'{tmp_path}/dpo/train-?????-of-?????.parquet'
     found = datasets.load_dataset(str(tmp_path / 'dpo'), cache_dir=tmp_path / 'c')
     assert sorted(found['train']['id']) == ['i', 'j']
 
@@ -154,8 +163,10 @@ def test_files_go_into_a_folder_and_datasets_opens_it(tmp_path):
 def test_what_cannot_be_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="format='csv': use one of 'parquet', 'jsonl', 'datasets'"):
         ba.WriteTrainingData('x', 'csv')
-    with pytest.raises(InputError, match='write other rows with'), pipeline() as p:
-        _ = p | beam.Create([{'a': 1}]) | ba.WriteTrainingData('x')
+    with pytest.raises(ValueError, match='num_shards=100000: it must be 0'):
+        ba.WriteTrainingData('x', num_shards=100_000)
+    with pytest.raises(TypeError, match=r'is no pyarrow\.Schema'):
+        ba.WriteTrainingData('x', schema=['a'])
     with pytest.raises(ValueError, match='prefix is empty'):
         ba.WriteTrainingData(' ')
     (tmp_path / 'file').write_text('')
@@ -173,3 +184,134 @@ def test_what_cannot_be_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.Dataset, 'push_to_hub', refused)
     with pytest.raises(JobError, match=r"does not take 'o/n': 401 Client Error\. Is HF_TOKEN"):
         ba.push_to_hub(str(tmp_path / 'out-*.jsonl'), 'jsonl', 'o/n')
+
+
+def ids(folder, pattern='dpo-*.parquet'):
+    return sorted(id for path in folder.glob(pattern) for id in pq.read_table(path).column('id').to_pylist())
+
+
+def is_first(row):
+    return row['id'] == 'i'
+
+
+def test_rows_that_something_was_done_to_are_written_by_the_columns_that_are_given(tmp_path):
+    with pipeline() as p:
+        first = p | beam.Create(RECORDS) | FORM | beam.Filter(is_first)
+        both = (first, p | 'More' >> beam.Create(RECORDS) | 'Again' >> FORM) | beam.Flatten()
+        with pytest.raises(InputError, match=r'does not know the columns .* Filter, Flatten or Map: .*schema=form\.sc'):
+            _ = first | 'Cannot' >> ba.WriteTrainingData(str(tmp_path / 'x'))
+        for format in ('parquet', 'jsonl', 'datasets'):
+            _ = both | format >> ba.WriteTrainingData(str(tmp_path / 'out'), format, schema=FORM.schema)
+    for format in ('parquet', 'jsonl', 'datasets'):
+        assert sorted(row['id'] for row in opened(tmp_path, format)) == ['i', 'i', 'j']
+
+
+def test_a_table_of_answers_says_its_columns_to_whoever_asks(tmp_path):
+    to_answers = ba.ToAnswers()
+    with pipeline() as p:
+        ratings = (p | beam.Create(RECORDS) | to_answers)['rating'] | beam.Filter(is_high)
+        _ = ratings | ba.WriteTrainingData(str(tmp_path / 'dpo'), schema=to_answers.schemas['rating'])
+    (file,) = tmp_path.glob('dpo-*.parquet')
+    assert pq.read_table(file).column('value').to_pylist() == [5, 4]
+
+
+def is_high(row):
+    return row['value'] >= 4
+
+
+@pytest.mark.parametrize(
+    ('row', 'message'),
+    [
+        ({'id': 'i', 'choosen': 'x'}, "A row has 'choosen', which the columns of the file do not name: id, prompt"),
+        ({'id': 'i', 'chosen_score': 'high'}, 'A row does not fit the columns of the file: .*high'),
+    ],
+)
+@pytest.mark.parametrize('format', ['parquet', 'jsonl'])
+def test_a_row_that_does_not_fit_its_columns_is_told(row, message, format, tmp_path):
+    with pytest.raises(InputError, match=message), pipeline() as p:
+        _ = p | beam.Create([row]) | ba.WriteTrainingData(str(tmp_path / 'dpo'), format, schema=FORM.schema)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('num_shards', [0, 2])
+def test_all_windows_go_into_the_same_files(num_shards, tmp_path):
+    records = [RECORDS[i % 2] for i in range(6)]
+    with pipeline() as p:
+        stamped = p | beam.Create(enumerate(records)) | beam.MapTuple(stamped_with)
+        windows = stamped | beam.WindowInto(window.FixedWindows(2))
+        _ = windows | FORM | ba.WriteTrainingData(str(tmp_path / 'dpo'), num_shards=num_shards)
+    assert ids(tmp_path) == ['i'] * 3 + ['j'] * 3
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == [f'dpo-{n:05d}-of-{len(files):05d}.parquet' for n in range(len(files))]
+
+
+def stamped_with(second, record):
+    return window.TimestampedValue(record, second)
+
+
+@pytest.mark.parametrize('format', ['parquet', 'jsonl'])
+def test_a_name_is_a_name_whatever_stands_in_it(format, tmp_path):
+    place = tmp_path / 'a[1]' / 'dpo*?[x]'
+    write = ba.WriteTrainingData(str(place), format)
+    other = tmp_path / 'a[1]' / f'dpo-9x-00000-of-00002.{format}'  # which the name as a pattern would match
+    for records in (RECORDS, RECORDS[:1]):
+        with pipeline() as p:
+            _ = p | beam.Create(records) | FORM | ba.WriteTrainingData(str(place), format, len(records))
+        other.write_text('of somebody else')
+    assert glob.glob(write.pattern) == [f'{place}-00000-of-00001.{format}']
+    assert {path.name for path in place.parent.iterdir()} == {other.name, f'{place.name}-00000-of-00001.{format}'}
+    kind = 'json' if format == 'jsonl' else format
+    found = datasets.load_dataset(kind, data_files=write.pattern, split='train', cache_dir=tmp_path / 'c')
+    assert found['id'][:] == ['i']
+
+
+def test_in_an_object_store_nothing_is_left_but_the_files():
+    others = {f'objects://bucket/{name}': b'' for name in ('dpo-eval-00000-of-00001.parquet', 'dpo-00000-of-9.parquet')}
+    OBJECTS.update(others)
+    try:
+        for records in (RECORDS * 5, RECORDS[:1]):
+            with pipeline() as p:
+                _ = p | beam.Create(records) | FORM | ba.WriteTrainingData('objects://bucket/dpo', num_shards=3)
+        assert OBJECTS.keys() == others.keys() | {'objects://bucket/dpo-00000-of-00001.parquet'}
+        (found,) = pq.read_table(pa.BufferReader(OBJECTS['objects://bucket/dpo-00000-of-00001.parquet'])).to_pylist()
+        assert found['id'] == 'i'
+    finally:
+        OBJECTS.clear()
+
+
+@pytest.mark.parametrize(('rows', 'groups'), [([('q', 1)] * 5, 1), ([('q' * 20, 1)] * 5, 5), ([('q', 15)] * 5, 3)])
+def test_however_long_the_texts_are_few_of_them_wait_in_memory(rows, groups, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_training_data, '_CHARACTERS', 20)
+    schema = pa.schema([('text', pa.string()), ('more', pa.list_(pa.struct([('content', pa.string())])))])
+    file = write_training_data.File(str(tmp_path), 'x', 'parquet', schema)
+    for text, length in rows:
+        file.add({'text': text, 'more': [{'content': 'm' * length}]})
+    file.close()
+    found = pq.ParquetFile(file.path)
+    assert (found.metadata.num_rows, found.metadata.num_row_groups) == (5, groups)
+
+
+class Full(io.BytesIO):
+    """A file on a disk that is full."""
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+
+@pytest.mark.parametrize('format', ['parquet', 'jsonl', 'datasets'])
+@pytest.mark.parametrize('num_shards', [0, 1])
+def test_a_full_disk_is_one_line(format, num_shards, tmp_path, monkeypatch):
+    monkeypatch.setattr(write_training_data, '_create', lambda path: Full())
+    message = rf'^Training data cannot be written to {re.escape(str(tmp_path))}/out: No space left on device\. Name .*'
+    with pytest.raises(JobError, match=message) as raised, pipeline() as p:
+        _ = p | beam.Create(RECORDS) | FORM | ba.WriteTrainingData(str(tmp_path / 'out'), format, num_shards)
+    assert '\n' not in str(raised.value)
+
+
+def test_a_name_that_is_taken_is_told_with_both_names(tmp_path):
+    taken = tmp_path / 'dpo-00000-of-00001.parquet'
+    taken.mkdir()
+    message = rf'/dpo-\S+\.tmp/\S+\.parquet cannot be renamed to {re.escape(str(taken))}: Is a directory\. See'
+    with pytest.raises(JobError, match=message), pipeline() as p:
+        _ = p | beam.Create(RECORDS[:1]) | FORM | ba.WriteTrainingData(str(tmp_path / 'dpo'))
+    assert list(tmp_path.iterdir()) == [taken]

@@ -81,7 +81,7 @@ def test_pairs_are_what_people_answered(run, crew, tmp_path):
         '1 left out: the same score, or as many for as against',
         '0 refused',
     ]
-    assert f'Written to: {tmp_path}/out-*.parquet' in out
+    assert f'Written to: {tmp_path}/out-?????-of-?????.parquet' in out
     found = datasets.load_dataset(
         'parquet', data_files=str(tmp_path / 'out-*.parquet'), split='train', cache_dir=tmp_path
     )
