@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Scale:
         to: the ratings, in ascending order.
 
     Raises:
-        ValueError: ends that are equal, scores of a mapping that are not between 0 and 1, or ratings out of order.
+        ValueError: ends that are equal or no numbers, scores of a mapping that are not between 0 and 1, or ratings out
+            of order.
 
     Example:
         >>> Scale(from_=(0, 10), to=(1, 2, 3, 4, 5)).rate('7.5')
@@ -42,7 +44,7 @@ class Scale:
                 raise ValueError(f'Scale(from_={dict(self.from_)}): give each text a score from 0 to 1')
             return
         object.__setattr__(self, 'from_', tuple(self.from_))
-        if len(self.from_) != 2 or self.from_[0] == self.from_[1]:
+        if len(self.from_) != 2 or self.from_[0] == self.from_[1] or not all(map(math.isfinite, self.from_)):
             raise ValueError(f'Scale(from_={self.from_}): give the scores of the lowest and the highest rating')
 
     def __hash__(self) -> int:

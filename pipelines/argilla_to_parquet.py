@@ -2,9 +2,9 @@
 
     argilla-to-parquet --dataset ultrafeedback --form pairs --margin 1 --output dpo --api_url https://argilla.example
 
-The files are `OUTPUT-00000-of-00001.parquet` and so on, which
-`datasets.load_dataset('parquet', data_files='dpo-?????-of-?????.parquet')` opens. Every Beam pipeline option can follow.
-Exit status: 0 if all was read, or what was refused went to --failed; 1 if something was refused and there is no
+The files are `OUTPUT-00000-of-00001.parquet` and so on;
+`datasets.load_dataset('parquet', data_files='dpo-?????-of-?????.parquet')` opens them. Every Beam pipeline option can
+follow. Exit status: 0 if all was read, or what was refused went to --failed; 1 if something was refused and there is no
 --failed, or the result could not be printed; 2 if the job cannot run as it was described, or the engine or the server
 fails; 130 after Ctrl-C (128 + its number after another signal).
 """

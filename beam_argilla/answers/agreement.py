@@ -152,6 +152,9 @@ class SummarizeAgreement(beam.PTransform):
     Args:
         levels: see `Agreement`.
 
+    Raises:
+        ValueError, InputError: as of `Agreement`; or answers never end.
+
     Example:
         >>> answered | ba.SummarizeAgreement() | beam.LogElements()
     """
@@ -161,9 +164,19 @@ class SummarizeAgreement(beam.PTransform):
         self.agreement = Agreement(levels)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
+        check_bounded(records, 'SummarizeAgreement')
         found = records | 'All windows' >> beam.WindowInto(GlobalWindows()) | self.agreement
         parts = [beam.pvalue.AsList(found[name]) for name in ('people', 'questions', 'suggestions')]
         return records.pipeline | 'Once' >> beam.Create([None]) | 'Tell' >> beam.Map(_told, *parts)
+
+
+def check_bounded(records: beam.PCollection, what: str) -> None:
+    """Raises InputError if answers go on coming, of which `what` would never tell."""
+    if not records.is_bounded:
+        raise InputError(
+            f'{what} tells of all answers together, and these go on coming (poll=...): measure each window with '
+            'Agreement, or read them all later.'
+        )
 
 
 _MOST_PEOPLE = 20

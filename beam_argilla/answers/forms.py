@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
@@ -49,6 +50,12 @@ def check_text(text: str) -> None:
         raise ValueError(f'text={text!r}: use one of {", ".join(map(repr, TEXTS))}')
 
 
+def check_number(name: str, value: float | None) -> None:
+    """Raises ValueError if it is given, and infinite or no number: nothing is less than NaN, and nothing more."""
+    if value is not None and not math.isfinite(value):
+        raise ValueError(f'{name}={value}: give a number')
+
+
 def text_type(text: str) -> pa.DataType:
     """Of prompts and completions."""
     return _MESSAGES if text == 'messages' else pa.string()
@@ -70,13 +77,17 @@ def prompt_of(record: AnsweredRecord, fields: Fields, text: str) -> Any:
 
 
 def said(value: Any, role: str, text: str) -> Any:
-    """What a field says, as a text or as messages; of what is no chat, one of that role."""
-    messages = value if isinstance(value, list) else [{'role': role, 'content': str(value)}]
+    """What a field says, as messages (of what is no chat, one of that role), or as a text.
+
+    A chat of one message is its text; a longer one is a transcript; what a custom field holds is JSON.
+    """
+    if isinstance(value, list):
+        messages = [Message(message['role'], message['content']) for message in value]
+    else:
+        messages = [Message(role, value if isinstance(value, str) else to_json(value))]
     if text == 'messages':
-        return [{'role': message['role'], 'content': message['content']} for message in messages]
-    if not isinstance(value, list):
-        return str(value)
-    return transcript([Message(message['role'], message['content']) for message in messages])
+        return [message._asdict() for message in messages]
+    return messages[0].content if len(messages) == 1 else transcript(messages)
 
 
 def judged(record: AnsweredRecord, rule: Aggregate, fields: Fields, what: str) -> Scores:
@@ -110,11 +121,13 @@ class Form(Fallible):
     Args:
         schema: of the rows.
         make: record → its rows, and why others are left out. Raises FormError where the dataset is not for this form.
+        fields: which of a dataset's fields and questions the rows are made of.
     """
 
-    def __init__(self, schema: pa.Schema, make: Callable[[AnsweredRecord], Made]):
+    def __init__(self, schema: pa.Schema, make: Callable[[AnsweredRecord], Made], fields: Fields):
         super().__init__()
         self.schema = schema
+        self.fields = fields
         self._make = make
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
@@ -136,7 +149,9 @@ class Form(Fallible):
         Raises:
             FormError: they cannot.
         """
-        blank = AnsweredRecord('', None, 'pending', dict.fromkeys(fields, ''), {}, (), (), questions, _THEN, _THEN)
+        names = list(fields)
+        self.fields.check(names)
+        blank = AnsweredRecord('', None, 'pending', dict.fromkeys(names, ''), {}, (), (), questions, _THEN, _THEN)
         try:
             self._make(blank)
         except Unfit as e:

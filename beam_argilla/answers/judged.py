@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ class Fields:
         good, bad: labels that say so of a generation.
 
     Raises:
-        ValueError: what cannot be.
+        ValueError: what cannot be: a name twice, a question about what is no generation.
 
     Example:
         >>> Fields(prompt='question', generations=['left', 'right'], question='better')
@@ -45,6 +46,36 @@ class Fields:
                 raise ValueError(f'{name}={value!r}: give a list of names')
         if both := sorted(set(self.good) & set(self.bad)):
             raise ValueError(f'good={list(self.good)}, bad={list(self.bad)}: {both[0]!r} cannot be both')
+        about = self.question if isinstance(self.question, Mapping) else {}
+        if isinstance(self.question, Mapping) and not about:
+            raise ValueError('question={}: give a question, or a field → the question about it')
+        for name, given_names in (('generations', self.generations or ()), ('question', about.values())):
+            if twice := [value for value, count in Counter(given_names).items() if count > 1]:
+                raise ValueError(f'{name}={getattr(self, name)!r}: {twice[0]!r} is there twice')
+        if self.prompt in self.of([self.prompt]):
+            raise ValueError(f'prompt={self.prompt!r}: it is one of the generations')
+        if others := [name for name in about if not self.of([name])]:
+            raise ValueError(
+                f'question={dict(about)!r}: {others[0]!r} is no generation. Those are '
+                f'{_NAMED if self.generations is None else ", ".join(self.generations)}.'
+            )
+
+    def check(self, names: Iterable[str]) -> None:
+        """Sees that a dataset has the fields of the generations that are named.
+
+        Args:
+            names: of all fields of the dataset; a record may lack some of them.
+
+        Raises:
+            FormError: it has not.
+        """
+        there = list(names)
+        named = self.generations or (self.question if isinstance(self.question, Mapping) else ())
+        if gone := [name for name in named if name not in there]:
+            raise FormError(
+                f'There is no field {gone[0]!r}, where a generation should be: the dataset has '
+                f'{", ".join(map(repr, there))}.'
+            )
 
     def of(self, fields: Iterable[str]) -> list[str]:
         """Which of the fields are generations, in their order."""
@@ -56,6 +87,9 @@ class Fields:
     def is_single(self, fields: Iterable[str]) -> bool:
         """Whether a record has one generation, so that those of an instruction are in several records."""
         return self.of(fields) == ['generation'] if self.generations is None else len(self.generations) == 1
+
+
+_NAMED = 'generations-0, generations-1, … or generation, unless others are named (generations=...)'
 
 
 class Judgement(NamedTuple):
@@ -143,7 +177,8 @@ class Scores(NamedTuple):
     Attributes:
         kind: as of `Judgement`.
         people: the generations that have a score; with ``all``, of each person by itself.
-        reasons: for each that has none, why.
+        reasons: for each that has none, why: those of `aggregate`; ``unranked``: people have ranked others, but not it;
+            ``other_label``: a label that says nothing of it.
     """
 
     kind: str
@@ -167,6 +202,9 @@ def scores(record: AnsweredRecord, rule: Aggregate, fields: Fields) -> Scores | 
         if generation.field not in how.questions:
             continue
         values, hint = _values(record, how, generation.field, rule)
+        if not values and given(record, how.questions[generation.field], rule):
+            reasons.append('unranked')
+            continue
         made, reason = aggregate(values, hint, rule)
         if reason is not None:
             reasons.append(reason)
@@ -180,7 +218,7 @@ def scores(record: AnsweredRecord, rule: Aggregate, fields: Fields) -> Scores | 
 
 
 def _values(record: AnsweredRecord, how: Judgement, name: str, rule: Aggregate) -> tuple[dict[str, Any], Any]:
-    """Person → what they say of the generation in this field; and what is suggested."""
+    """Person → what they say of the generation in this field, if they have ranked it; and what is suggested."""
     question = how.questions[name]
     values, hint = given(record, question, rule), suggested(record, question)
     if how.kind == 'ranking':

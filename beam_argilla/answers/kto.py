@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
-from beam_argilla.answers.forms import Form, Made, check_text, judged, text_type
+from beam_argilla.answers.forms import Form, Made, check_number, check_text, judged, text_type
 from beam_argilla.answers.judged import Fields
 from beam_argilla.answers.ratings import rating_rows
 from beam_argilla.errors import FormError
@@ -61,6 +61,7 @@ class ToKTO(Form):
         fields: which of the dataset's fields and questions they are made of.
 
     Raises:
+        ValueError: a threshold that is no number.
         FormError: (while running) the dataset's questions judge no generations, or the threshold is missing.
 
     Example:
@@ -75,7 +76,7 @@ class ToKTO(Form):
         fields: Fields | None = None,
     ):
         check_text(text)
+        check_number('threshold', threshold)
         rule, fields = aggregate or Aggregate(), fields or Fields()
-        super().__init__(
-            schema(text), functools.partial(kto_rows, rule=rule, fields=fields, text=text, threshold=threshold)
-        )
+        make = functools.partial(kto_rows, rule=rule, fields=fields, text=text, threshold=threshold)
+        super().__init__(schema(text), make, fields)

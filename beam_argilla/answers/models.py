@@ -14,7 +14,7 @@ import numpy as np
 
 from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
-from beam_argilla.answers.judged import Fields, scores
+from beam_argilla.answers.judged import Fields, Scores, scores
 
 REPLICATES = 200  # of the bootstrap; enough for the 2.5th and the 97.5th percentile (Efron and Tibshirani, 1993)
 _PRIOR = 0.1  # wins that each model has against each other to begin with
@@ -26,9 +26,9 @@ class Judged(NamedTuple):
     """What a person gave to a generation of a model.
 
     Attributes:
-        kind: ``rating``, ``ranking`` or ``label``: see `judgement`.
+        kind: ``rating``, ``ranking``, ``label`` or ``choice``: see `judgement`.
         model: its name.
-        value: a rating, a rank, or 1 of a label that says it is good, 0 of one that says it is bad.
+        value: a rating, a rank, 1 of a label that says it is good or of what was chosen, else 0.
     """
 
     kind: str
@@ -44,28 +44,37 @@ class Preference(NamedTuple):
     tie: bool
 
 
-def judged(record: AnsweredRecord) -> Iterator[Judged]:
-    """What people gave to the generations whose models are known."""
-    found = scores(record, _EACH_PERSON, Fields())
-    for s in itertools.chain.from_iterable(found.people if found else ()):
-        if found is not None and s.generation.model_name is not None:
+def each_person(record: AnsweredRecord, fields: Fields) -> Scores | None:
+    """What each person says of the record's generations; None if the dataset's questions judge none."""
+    return scores(record, _EACH_PERSON, fields)
+
+
+def judged(found: Scores | None) -> Iterator[Judged]:
+    """What people gave to the generations of a record whose models are known."""
+    if found is None:
+        return
+    for s in itertools.chain.from_iterable(found.people):
+        if s.generation.model_name is not None:
             yield Judged(found.kind, s.generation.model_name, round(abs(s.score)))
 
 
-def preferences(record: AnsweredRecord) -> Iterator[Preference]:
-    """Which models' generations each person prefers to which, by their ratings or their ranking of the record.
+def preferences(found: Scores | None) -> Iterator[Preference]:
+    """Which models' generations of a record each person prefers to which, by their scores.
 
     Generations of one model, or of one that is not known, are not compared.
 
     Example:
-        >>> list(preferences(record))  # in which somebody rated the generation of llama 5, and that of gpt 3
+        >>> found = each_person(record, Fields())  # in which somebody rated the generation of llama 5, that of gpt 3
+        >>> list(preferences(found))
         [Preference(better='llama', worse='gpt', tie=False)]
     """
-    found = scores(record, _EACH_PERSON, Fields())
-    for scored in found.people if found else ():
+    if found is None:
+        return
+    for scored in found.people:
         named = [(s.generation.model_name, s.score) for s in scored if s.generation.model_name is not None]
         for (a, score_a), (b, score_b) in itertools.combinations(named, 2):
-            if a != b:
+            # Of those that were not chosen, nothing is said.
+            if a != b and not (found.kind == 'choice' and score_a == score_b):
                 better, worse = (a, b) if score_a >= score_b else (b, a)
                 yield Preference(better, worse, score_a == score_b)
 
@@ -93,14 +102,21 @@ class ModelsFn(beam.CombineFn):
     with mean 1 says, which its id decides. So samples add up like counts, no record has to be kept, the same records
     give the same intervals, and what people say of the same record stays together (Chamandy, Muralidharan, Najmi and
     Naidu, "Estimating Uncertainty for Massive Data Streams", Google, 2012).
+
+    Args:
+        fields: which of the dataset's fields and questions judge generations.
     """
+
+    def __init__(self, fields: Fields):
+        self._fields = fields
 
     def create_accumulator(self) -> Models:
         return Models()
 
     def add_input(self, models: Models, record: AnsweredRecord) -> Models:
-        models.values.update(judged(record))
-        found = list(preferences(record))
+        by_person = each_person(record, self._fields)
+        models.values.update(judged(by_person))
+        found = list(preferences(by_person))
         if found:
             models.outcomes.update(found)
             drawn = _draws(record.record_id)

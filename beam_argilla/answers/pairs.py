@@ -18,6 +18,7 @@ from beam_argilla.answers.forms import (
     Made,
     Make,
     Row,
+    check_number,
     check_text,
     judged,
     prompt_of,
@@ -53,7 +54,7 @@ def pairs_of(scored: Sequence[Scored], pairs: str, margin: float) -> tuple[list[
     """(chosen, rejected) of generations with scores, and why others are left out.
 
     Of those with the same score, the one that stands before is taken. Left out is ``single`` (there is no second one),
-    a ``tie``, or what differs by less than the ``margin``.
+    the ``same_text`` on both sides, a ``tie``, or what differs by less than the ``margin``.
 
     Args:
         pairs: see `ToPreferencePairs`.
@@ -73,7 +74,9 @@ def pairs_of(scored: Sequence[Scored], pairs: str, margin: float) -> tuple[list[
     found, reasons = [], []
     for chosen, rejected in candidates:
         difference = chosen.score - rejected.score
-        if difference == 0:
+        if chosen.generation.text == rejected.generation.text:
+            reasons.append('same_text')
+        elif difference == 0:
             reasons.append('tie')
         elif difference < margin:
             reasons.append('margin')
@@ -101,7 +104,8 @@ class ToPreferencePairs(Form):
     A record without prompt or generation is refused: see `with_error_handler`.
 
     Metrics (namespace ``beam_argilla``): ``training_rows``, ``left_out_tie``, ``left_out_margin``, ``left_out_single``,
-    ``left_out_unanswered``, ``left_out_too_few_answers``, ``left_out_other_label``.
+    ``left_out_same_text``, ``left_out_unanswered``, ``left_out_too_few_answers``, ``left_out_unranked``,
+    ``left_out_other_label``.
 
     Args:
         aggregate: how several people's answers become one; with ``all``, each person's make pairs of their own.
@@ -114,7 +118,7 @@ class ToPreferencePairs(Form):
             shuffle: for datasets whose records show a single generation, such as `TextGeneration`'s.
 
     Raises:
-        ValueError: an unknown way, or a negative margin.
+        ValueError: an unknown way, or a margin that is negative or no number.
         FormError: (while running) the dataset's questions judge no generations, or its records show a single one and
             `across_records` is not set.
 
@@ -134,6 +138,7 @@ class ToPreferencePairs(Form):
     ):
         if pairs not in PAIRS:
             raise ValueError(f'pairs={pairs!r}: use one of {", ".join(map(repr, PAIRS))}')
+        check_number('margin', margin)
         if margin < 0:
             raise ValueError(f'margin={margin}: it must not be negative')
         check_text(text)
@@ -143,7 +148,7 @@ class ToPreferencePairs(Form):
         judge = functools.partial(_judged, rule=rule, fields=fields, text=text)
         apart = functools.partial(_keyed, judge=judge, prompt=fields.prompt)
         whole = functools.partial(_paired, judge=judge, pair=self._pair, fields=fields)
-        super().__init__(schema(text), apart if across_records else whole)
+        super().__init__(schema(text), apart if across_records else whole, fields)
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
         if not self.across_records:

@@ -63,5 +63,5 @@ class ToRatings(Form):
 
     def __init__(self, aggregate: Aggregate | None = None, text: str = 'plain', fields: Fields | None = None):
         check_text(text)
-        make = functools.partial(rating_rows, rule=aggregate or Aggregate(), fields=fields or Fields(), text=text)
-        super().__init__(schema(text), make)
+        rule, fields = aggregate or Aggregate(), fields or Fields()
+        super().__init__(schema(text), functools.partial(rating_rows, rule=rule, fields=fields, text=text), fields)

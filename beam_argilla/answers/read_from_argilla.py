@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -64,7 +65,8 @@ class ReadFromArgilla(Fallible):
         retry: how long to retry.
 
     Raises:
-        ValueError: an unknown status, `poll` that is not positive, or with `unanswered`.
+        ValueError: an unknown status, a time that is not in the years 1 to 9999, `poll` that is not positive, or with
+            `unanswered`.
         TypeError: `connection` is no `ArgillaConnection`.
         JobError: (while running) the server, the key, the workspace or the dataset is not as it must be, or the server
             gave less than it has.
@@ -95,12 +97,12 @@ class ReadFromArgilla(Fallible):
         check_names(dataset, workspace, False, False)
         _check_status('response_status', response_status, RESPONSE_STATUS)
         _check_status('record_status', record_status or ('pending',), RECORD_STATUS)
-        if poll is not None and (poll <= 0 or unanswered):
+        if poll is not None and (not 0 < poll < math.inf or unanswered):
             raise ValueError(f'poll={poll}, unanswered={unanswered}: answers are waited for some seconds at a time')
         if until is not None and poll is None:
             raise ValueError('until=... is for poll=...: without that, a dataset is read once')
         self.poll = poll
-        self.until = None if until is None else _naive(until)
+        self.until = None if until is None else _naive('until', until)
         self.dataset = dataset
         self.workspace = workspace
         self.connection = connection
@@ -108,7 +110,7 @@ class ReadFromArgilla(Fallible):
         self.selection = Selection(
             tuple(response_status),
             tuple(record_status or ()),
-            None if since is None else _naive(since),
+            None if since is None else _naive('since', since),
             unanswered,
             suggestions,
             anonymous,
@@ -149,9 +151,16 @@ def _check_status(name: str, given: Sequence[str], known: Sequence[str]) -> None
         raise ValueError(f'{name}={given!r}: give a list of {", ".join(map(repr, known))}')
 
 
-def _naive(time: datetime) -> datetime:
-    """As the server writes it: in UTC, without saying so."""
-    return time if time.tzinfo is None else time.astimezone(timezone.utc).replace(tzinfo=None)
+def _naive(name: str, time: datetime) -> datetime:
+    """As the server writes it: in UTC, without saying so.
+
+    Raises:
+        ValueError: there is no such time in UTC.
+    """
+    try:
+        return time if time.tzinfo is None else time.astimezone(timezone.utc).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError(f'{name}={time.isoformat()}: in UTC, that is not in the years 1 to 9999') from None
 
 
 class _Slices(Asking):

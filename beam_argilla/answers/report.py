@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,21 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.answers import pictures
-from beam_argilla.answers.agreement import Agreement, QuestionAgreement, SuggestionAgreement, by_name, rounded
+from beam_argilla.answers.agreement import (
+    Agreement,
+    QuestionAgreement,
+    SuggestionAgreement,
+    by_name,
+    check_bounded,
+    rounded,
+)
 from beam_argilla.answers.answered import AnsweredRecord
+from beam_argilla.answers.judged import Fields
 from beam_argilla.answers.models import Models, ModelsFn, Strength, strengths
 from beam_argilla.answers.people import PersonAnswers
 from beam_argilla.errors import JobError
-from beam_argilla.files import is_local
+from beam_argilla.files import check_writable, is_folder, written_to
+from beam_argilla.runners import workers_run_here
 
 _EXTRA = ('choix', 'jinja2', 'matplotlib')
 _MOST_ROWS = 40  # bars in a picture and rows of progress in a table; of more, the first
@@ -62,33 +72,49 @@ class WriteReport(beam.PTransform):
         path: of the page, on any Beam file system; what is there is replaced.
         title: what stands above it, such as the dataset's name.
         levels: see `Agreement`.
+        fields: which of the dataset's fields and questions tell how good the generations of models are.
 
     Raises:
-        JobError: what draws is not installed (``pip install 'beam-argilla[report]'``; workers need it as well).
-        InputError: the file system is not installed.
-        ValueError: a wrong level.
+        JobError: what draws is not installed (``pip install 'beam-argilla[report]'``; workers need it as well). It
+            cannot be written there: told while the pipeline is built, if its workers run on this machine.
+        InputError: the file system is not installed, or answers never end. (While running) `fields` name a question
+            that judges no generations.
+        ValueError: a wrong level; the path is empty, or that of a folder.
 
     Example:
         >>> records = p | ba.ReadFromArgilla('ultrafeedback', connection=connection)
         >>> records | ba.WriteReport('gs://bucket/answers.html', title='ultrafeedback')
     """
 
-    def __init__(self, path: str, title: str = 'What people answered', levels: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        path: str,
+        title: str = 'What people answered',
+        levels: Mapping[str, str] | None = None,
+        fields: Fields | None = None,
+    ):
         super().__init__()
         if missing := [name for name in _EXTRA if importlib.util.find_spec(name) is None]:
             raise JobError(
                 f'A report needs {", ".join(missing)}, which is not installed: '
                 "pip install 'beam-argilla[report]' brings it."
             )
-        is_local(path)
-        self.path = path
+        self.path = os.fspath(path)
+        if not self.path.strip():
+            raise ValueError('path is empty: name the file of the page')
+        if is_folder(self.path):
+            raise ValueError(f'path={self.path!r} is a folder: name the file of the page, such as answers.html in it')
         self.title = title
         self.agreement = Agreement(levels)
+        self.fields = fields or Fields()
 
     def expand(self, records: beam.PCollection) -> beam.PCollection:
+        check_bounded(records, 'WriteReport')
+        if workers_run_here(records.pipeline):
+            check_writable(self.path, self.path, *_SAID)
         records = records | 'All windows' >> beam.WindowInto(GlobalWindows())
         agreement = records | 'Agreement' >> self.agreement
-        models = records | 'Models' >> beam.CombineGlobally(ModelsFn())
+        models = records | 'Models' >> beam.CombineGlobally(ModelsFn(self.fields))
         states = records | 'State' >> beam.Map(_state) | 'States' >> beam.combiners.Count.PerElement()
         return (
             records.pipeline
@@ -109,6 +135,9 @@ class WriteReport(beam.PTransform):
         return {'path': self.path}
 
 
+_SAID = ('The report', '--report')
+
+
 def _state(record: AnsweredRecord) -> tuple[str, bool]:
     return record.status, any(response.status == 'submitted' for response in record.responses)
 
@@ -123,7 +152,10 @@ def _write(
     states: dict[tuple[str, bool], int],
 ) -> str:
     html = page(title, datetime.now(timezone.utc), Numbers(questions, suggestions, people, models, states))
-    with FileSystems.create(path, 'text/html', CompressionTypes.UNCOMPRESSED) as file:
+    with (
+        written_to(path, *_SAID),
+        FileSystems.create(path, 'text/html', CompressionTypes.UNCOMPRESSED) as file,
+    ):
         file.write(html.encode('utf-8', 'backslashreplace'))
     return path
 
@@ -333,7 +365,12 @@ def _strengths(found: Sequence[Strength]) -> Section:
 
 def _given(models: Models, order: Sequence[str]) -> list[Section]:
     """What was given to each model, a section for each kind of judgement."""
-    titles = {'rating': 'Ratings of each model', 'ranking': 'Ranks of each model', 'label': 'Labels of each model'}
+    titles = {
+        'rating': 'Ratings of each model',
+        'ranking': 'Ranks of each model',
+        'label': 'Labels of each model',
+        'choice': 'Choices of each model',
+    }
     by_kind: dict[str, dict[str, Counter[int]]] = {}
     for (kind, model, value), count in models.values.items():
         by_kind.setdefault(kind, {}).setdefault(model, Counter())[value] += count
@@ -344,7 +381,7 @@ def _given(models: Models, order: Sequence[str]) -> list[Section]:
     sections = []
     for kind, of_models in sorted(by_kind.items()):
         values = sorted({value for counts in of_models.values() for value in counts}, reverse=kind == 'ranking')
-        names = [{0: 'bad', 1: 'good'}[value] if kind == 'label' else str(value) for value in values]
+        names = [_NAMES.get(kind, {}).get(value, str(value)) for value in values]
         ordered = sorted(of_models, key=lambda model: (order.index(model) if model in order else len(order), model))
         counts = {model: [of_models[model][value] for value in values] for model in ordered}
         rows = [
@@ -355,6 +392,9 @@ def _given(models: Models, order: Sequence[str]) -> list[Section]:
         columns = ['model', 'answers', 'mean', *names]
         sections.append(Section(titles[kind], text, [drawn], _cut(len(counts), 'models'), columns, rows))
     return sections
+
+
+_NAMES = {'label': {0: 'bad', 1: 'good'}, 'choice': {0: 'another', 1: 'chosen'}}
 
 
 def _mean(counts: Counter[int]) -> float:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_argilla.answers.aggregate import Aggregate, given
 from beam_argilla.answers.answered import AnsweredRecord, Response, instruction_id
-from beam_argilla.answers.forms import Form, Made, check_text, judged, prompt_of, said, text_type
+from beam_argilla.answers.forms import Form, Made, check_number, check_text, judged, prompt_of, said, text_type
 from beam_argilla.answers.judged import Fields, asked, scores
 from beam_argilla.errors import FormError
 
@@ -37,11 +37,13 @@ def sft_rows(
     if corrected is not None and record.questions.get(corrected) != 'text':
         raise FormError(f'There is no text question {corrected!r}: this dataset asks {asked(record.questions)}.')
     shared = {'id': instruction_id(record), 'prompt': prompt_of(record, fields, text)}
-    if corrected is not None and (written := _written(record, corrected, rule)) is not None:
+    texts = [] if corrected is None else _written(record, corrected, rule)
+    if corrected is not None and len(texts) >= rule.min_answers:
+        written = max(texts, key=lambda response: (response.updated_at, response.user))
         completion = said(written.values[corrected], 'assistant', text)
         return Made([{**shared, 'completion': completion, 'model': None, 'score': None, 'corrected_by': written.user}])
     if corrected is not None and not _judges(record, rule, fields):
-        return Made([], ['unanswered'])
+        return Made([], ['too_few_answers' if texts else 'unanswered'])
     found = judged(record, rule, fields, 'Answers to learn from')
     rows, left_out = [], [*found.reasons]
     for scored in found.people:
@@ -55,11 +57,10 @@ def sft_rows(
     return Made(rows, left_out)
 
 
-def _written(record: AnsweredRecord, question: str, rule: Aggregate) -> Response | None:
-    """The response whose text was changed last; None if nobody wrote any."""
+def _written(record: AnsweredRecord, question: str, rule: Aggregate) -> list[Response]:
+    """The responses in which somebody wrote a text."""
     texts = given(record, question, rule)
-    written = [r for r in record.responses if r.status == 'submitted' and texts.get(r.user)]
-    return max(written, key=lambda r: (r.updated_at, r.user), default=None)
+    return [r for r in record.responses if r.status == 'submitted' and texts.get(r.user)]
 
 
 def _judges(record: AnsweredRecord, rule: Aggregate, fields: Fields) -> bool:
@@ -77,13 +78,14 @@ class ToSFT(Form):
         aggregate: how several people's answers become one; with ``all``, there is a row of each person's best. Of
             generations with the same score, the first.
         corrected: the text question in which people write the answer as it should be. Of several people's, the one that
-            was changed last is taken; where nobody wrote one, the best generation.
+            was changed last is taken; where fewer wrote one than ``min_answers`` of `aggregate`, the best generation.
         min_score: generations with less are left out. Of records with a single generation that is labelled good or bad,
             1 takes the good ones.
         text: ``plain`` texts, or ``messages`` with ``role`` and ``content``.
         fields: which of the dataset's fields and questions they are made of.
 
     Raises:
+        ValueError: a score that is no number.
         FormError: (while running) there is no such text question; or without it, the dataset's questions judge no
             generations.
 
@@ -100,12 +102,9 @@ class ToSFT(Form):
         fields: Fields | None = None,
     ):
         check_text(text)
+        check_number('min_score', min_score)
+        rule, fields = aggregate or Aggregate(), fields or Fields()
         make = functools.partial(
-            sft_rows,
-            rule=aggregate or Aggregate(),
-            fields=fields or Fields(),
-            text=text,
-            corrected=corrected,
-            min_score=min_score,
+            sft_rows, rule=rule, fields=fields, text=text, corrected=corrected, min_score=min_score
         )
-        super().__init__(schema(text), make)
+        super().__init__(schema(text), make, fields)

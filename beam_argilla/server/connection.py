@@ -108,7 +108,7 @@ class ArgillaConnection:
                 'environment variable ARGILLA_API_KEY, or wrap it in apache_beam.utils.secret.RawSecret to send it '
                 'along.'
             )
-        if self.timeout <= 0:
+        if not self.timeout > 0:  # nor is NaN
             raise ValueError(f'timeout={self.timeout}: it must be positive')
 
     def client(self) -> rg.Argilla:

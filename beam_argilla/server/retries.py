@@ -38,11 +38,19 @@ class RetryPolicy:
         limit: seconds after which a request's retries end and the job fails.
         first_delay: seconds before the first retry; doubled for each further one, then jittered by up to half.
         max_delay: seconds that no delay exceeds, unless the server asks for more (Retry-After).
+
+    Raises:
+        ValueError: one of them is negative or no number.
     """
 
     limit: float = 600.0
     first_delay: float = 0.5
     max_delay: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ('limit', 'first_delay', 'max_delay'):
+            if not getattr(self, name) >= 0:  # nor is NaN, of which no time is more
+                raise ValueError(f'{name}={getattr(self, name)}: give seconds')
 
     def delays(self) -> Iterable[float]:
         """Seconds to wait before each retry, without end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import beam_argilla as ba
 from beam_argilla.answers.answered import Generation
+from beam_argilla.answers.forms import said
 from beam_argilla.answers.judged import Scored
 from beam_argilla.answers.pairs import pairs_of
 from beam_argilla.errors import FormError, RefusedError
@@ -211,10 +213,69 @@ def test_a_record_that_no_row_can_be_made_of_costs_itself(form, error, message):
         _ = p | beam.Create([record(5, 2)]) | form.with_error_handler(None)
 
 
-@pytest.mark.parametrize('arguments', [{'pairs': 'some'}, {'margin': -1}, {'text': 'html'}])
-def test_what_cannot_be(arguments):
-    with pytest.raises(ValueError, match=next(iter(arguments))):
-        ba.ToPreferencePairs(**arguments)
+NO_NUMBERS = [float('nan'), float('inf'), float('-inf')]
+
+
+@pytest.mark.parametrize(
+    ('form', 'arguments'),
+    [
+        *((ba.ToPreferencePairs, arguments) for arguments in ({'pairs': 'some'}, {'margin': -1}, {'text': 'html'})),
+        *((ba.ToPreferencePairs, {'margin': number}) for number in NO_NUMBERS),
+        *((ba.ToKTO, {'threshold': number}) for number in NO_NUMBERS),
+        *((ba.ToSFT, {'min_score': number}) for number in NO_NUMBERS),
+    ],
+)
+def test_what_cannot_be(form, arguments):
+    with pytest.raises(ValueError, match=f'^{next(iter(arguments))}='):
+        form(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('value', 'plain', 'messages'),
+    [
+        ('a', 'a', [('assistant', 'a')]),
+        ([{'role': 'user', 'content': 'a'}], 'a', [('user', 'a')]),
+        ([{'role': 'assistant', 'content': 'a'}], 'a', [('assistant', 'a')]),
+        ({'b': 'ä', 'a': [1, None]}, '{"b":"ä","a":[1,null]}', [('assistant', '{"b":"ä","a":[1,null]}')]),
+        (
+            [{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'b'}],
+            '**User:** a\n\n**Assistant:** b',
+            [('user', 'a'), ('assistant', 'b')],
+        ),
+    ],
+)
+def test_what_a_field_says(value, plain, messages):
+    assert said(value, 'assistant', 'plain') == plain
+    assert said(value, 'assistant', 'messages') == [{'role': r, 'content': c} for r, c in messages]
+
+
+def test_the_same_text_on_both_sides_is_no_pair():
+    same = record(5, 1, 3)
+    same = same._replace(fields={**same.fields, 'generations-1': TEXTS[0]})
+    made, counted = rows([same], ba.ToPreferencePairs(pairs='all'))
+    assert [(r['chosen'], r['rejected']) for r in made] == [(TEXTS[0], 'c'), ('c', TEXTS[0])]
+    assert counted == {'training_rows': 2, 'left_out_same_text': 1}
+    assert rows([same], ba.ToPreferencePairs()) == ([], {'left_out_same_text': 1})
+
+
+def test_a_corrected_answer_counts_if_as_many_have_written_one_as_a_value_needs():
+    rated = record(2, 5, None)
+    (ada,) = rated.responses
+    written = rated._replace(
+        responses=[
+            ada._replace(values={**ada.values, 'better': 'So!'}),
+            ada._replace(user='bob', values={'better': 'So, too!'}, updated_at=ada.updated_at + timedelta(minutes=1)),
+        ]
+    )
+    (row,), _ = rows([written], ba.ToSFT(ba.Aggregate(min_answers=2), corrected='better'))
+    assert (row['completion'], row['corrected_by']) == ('So, too!', 'bob')
+    alone = ba.ToSFT(ba.Aggregate(min_answers=2), corrected='better')
+    one = written._replace(responses=written.responses[1:])
+    assert rows([one], alone) == ([], {'left_out_unanswered': 3})
+    judges_none = one._replace(questions={'better': 'text'})
+    assert rows([judges_none], alone) == ([], {'left_out_too_few_answers': 1})
+    (row,), _ = rows([one], ba.ToSFT(corrected='better'))
+    assert row['corrected_by'] == 'bob'
 
 
 PAIRS = st.sampled_from(['best_worst', 'best_each', 'all'])

@@ -56,7 +56,7 @@ OTHERS = {'question': 'q', 'left': 'a', 'right': 'b'}
     [
         ('better', {'better': 'label_selection'}, ['left', 'left', 'right'], [('a', 2 / 3), ('b', 1 / 3)], []),
         ('better', {'better': 'label_selection'}, ['tie'], [], ['other_label', 'other_label']),
-        ('order', {'order': 'ranking', 'x': 'ranking'}, [[{'value': 'right', 'rank': 1}]], [('b', -1)], ['unanswered']),
+        ('order', {'order': 'ranking', 'x': 'ranking'}, [[{'value': 'right', 'rank': 1}]], [('b', -1)], ['unranked']),
         ({'left': 'one', 'right': 'two'}, {'one': 'rating', 'two': 'rating'}, None, [('a', 4), ('b', 2)], []),
     ],
 )
@@ -94,11 +94,34 @@ def test_questions_that_judge_nothing(question, message):
         ({'generations': 'left'}, "generations='left': give a list"),
         ({'good': []}, 'good='),
         ({'good': ['a'], 'bad': ['b', 'a']}, "'a' cannot be both"),
+        ({'generations': ['left', 'right', 'left']}, "generations=.*: 'left' is there twice"),
+        ({'generations': ['a', 'b'], 'question': {'a': 'stars', 'b': 'stars'}}, "question=.*: 'stars' is there twice"),
+        ({'generations': ['a', 'b'], 'question': {'c': 'stars'}}, r"'c' is no generation\. Those are a, b\."),
+        ({'question': {'instruction': 'stars'}}, r"'instruction' is no generation\. Those are generations-0, "),
+        ({'question': {}}, 'give a question, or a field'),
+        ({'generations': ['a', 'instruction']}, "prompt='instruction': it is one of the generations"),
     ],
 )
 def test_fields_that_cannot_be(arguments, message):
     with pytest.raises(ValueError, match=message):
         Fields(**arguments)
+
+
+@pytest.mark.parametrize(
+    'fields', [Fields('question', ['left', 'rihgt']), Fields(question={'rihgt': 'stars'}, generations=['rihgt'])]
+)
+def test_a_misspelt_field_is_told(fields):
+    message = "There is no field 'rihgt', where a generation should be: the dataset has 'question', 'left', 'right'"
+    with pytest.raises(FormError, match=message):
+        fields.check(['question', 'left', 'right'])
+
+
+def test_what_nobody_has_ranked_is_told_and_no_suggestion_stands_in():
+    ranks = [{'value': 'generations-1', 'rank': 1}, {'value': 'generations-0', 'rank': None}]
+    hint = [{'value': 'generations-0', 'rank': 1}, {'value': 'generations-1', 'rank': 2}]
+    record = answered(FIELDS, {'ada': {'order': ranks}}, {'order': 'ranking'}, {'order': hint})
+    assert found(record, suggestions=True) == ([[('b', -1, None, False)]], ['unranked'])
+    assert found(record, user='bob') == ([], ['unanswered', 'unanswered'])
 
 
 def test_a_record_that_lacks_a_generation_is_judged_as_the_others_are():

@@ -6,7 +6,17 @@ import math
 
 import pytest
 
-from beam_argilla.answers.models import Judged, Models, ModelsFn, Preference, judged, preferences, strengths
+from beam_argilla.answers.judged import Fields
+from beam_argilla.answers.models import (
+    Judged,
+    Models,
+    ModelsFn,
+    Preference,
+    each_person,
+    judged,
+    preferences,
+    strengths,
+)
 from tests.answers.samples import answered
 
 RATED = {'generations-0-rating': 'rating', 'generations-1-rating': 'rating', 'generations-2-rating': 'rating'}
@@ -24,7 +34,7 @@ def rated(*ratings: int | None, models: tuple[str | None, ...] = ('x', 'y', 'z')
 
 
 def summed(records, split: int = 1) -> Models:
-    fn = ModelsFn()
+    fn = ModelsFn(Fields())
     parts = [fn.create_accumulator() for _ in range(split)]
     for i, record in enumerate(records):
         fn.add_input(parts[i % split], record)
@@ -42,7 +52,7 @@ def summed(records, split: int = 1) -> Models:
     ],
 )
 def test_models_are_compared_within_what_one_person_says_of_a_record(record, pairs):
-    assert list(preferences(record)) == [Preference(*pair) for pair in pairs]
+    assert list(preferences(each_person(record, Fields()))) == [Preference(*pair) for pair in pairs]
 
 
 def test_a_ranking_prefers_what_stands_first():
@@ -53,8 +63,24 @@ def test_a_ranking_prefers_what_stands_first():
         {'order': 'ranking'},
         metadata={'generations-0-model': 'x', 'generations-1-model': 'y'},
     )
-    assert list(preferences(record)) == [Preference('y', 'x', False)]
-    assert set(judged(record)) == {Judged('ranking', 'y', 1), Judged('ranking', 'x', 2)}
+    found = each_person(record, Fields())
+    assert list(preferences(found)) == [Preference('y', 'x', False)]
+    assert set(judged(found)) == {Judged('ranking', 'y', 1), Judged('ranking', 'x', 2)}
+
+
+def test_a_choice_prefers_one_and_says_nothing_of_the_others():
+    names = ('left', 'middle', 'right')
+    metadata = {f'{name}-model': name for name in names}
+    record = answered(
+        dict.fromkeys(names, 'text'), {'ada': {'best': 'middle'}}, {'best': 'label_selection'}, {}, metadata
+    )
+    found = each_person(record, Fields(generations=names, question='best'))
+    assert set(preferences(found)) == {Preference('middle', 'left', False), Preference('middle', 'right', False)}
+    assert {(given.kind, given.model, given.value) for given in judged(found)} == {
+        ('choice', 'left', 0),
+        ('choice', 'middle', 1),
+        ('choice', 'right', 0),
+    }
 
 
 def test_strengths_are_those_of_bradley_and_terry():

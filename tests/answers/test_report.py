@@ -11,11 +11,12 @@ import apache_beam as beam
 import pytest
 
 import beam_argilla as ba
+from beam_argilla.answers.judged import Fields
 from beam_argilla.answers.models import Models, ModelsFn
 from beam_argilla.answers.people import PersonAnswers
 from beam_argilla.answers.pictures import label
 from beam_argilla.answers.report import Numbers, page
-from beam_argilla.errors import JobError
+from beam_argilla.errors import InputError, JobError
 from tests.answers.samples import NOON, answered
 from tests.samples import pipeline
 
@@ -93,7 +94,7 @@ def test_a_page_shows_what_people_answered(tmp_path):
     ],
 )
 def test_where_there_is_nothing_to_draw_it_says_why(records, people, pictured, said):
-    fn = ModelsFn()
+    fn = ModelsFn(Fields())
     models = Models()
     for record in records:
         fn.add_input(models, record)
@@ -103,9 +104,45 @@ def test_where_there_is_nothing_to_draw_it_says_why(records, people, pictured, s
     assert 'Made on 2026-11-26 at 12:00 UTC' in html
 
 
-def test_what_the_report_needs_is_told_while_the_pipeline_is_built(monkeypatch):
+def test_what_the_report_needs_is_told_while_the_pipeline_is_built(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'matplotlib' else object())
     with pytest.raises(JobError, match=r"matplotlib.*pip install 'beam-argilla\[report\]'"):
         ba.WriteReport('answers.html')
-    with pytest.raises(ba.BeamArgillaError):
-        ba.WriteReport('nowhere://answers.html')
+    monkeypatch.undo()
+    (tmp_path / 'file').write_text('kept')
+    for path, message in (('', 'path is empty'), (' ', 'path is empty'), (tmp_path, 'is a folder: name the file')):
+        with pytest.raises(ValueError, match=message):
+            ba.WriteReport(path)
+    message = r'^The report cannot be written to .*/file/new\.html: .*\. Name another place \(--report\)'
+    with pytest.raises(JobError, match=message):
+        _ = beam.Pipeline() | beam.Create([]) | ba.WriteReport(f'{tmp_path}/file/new.html')
+    _ = beam.Pipeline() | beam.Create([]) | ba.WriteReport(f'{tmp_path}/file')
+    assert (tmp_path / 'file').read_text() == 'kept'
+
+
+@pytest.mark.parametrize('tell', [ba.WriteReport('answers.html'), ba.SummarizeAgreement()], ids=['report', 'summary'])
+def test_what_tells_of_all_answers_takes_none_that_go_on_coming(tell):
+    connection = ba.ArgillaConnection('http://localhost:1')
+    records = beam.Pipeline() | ba.ReadFromArgilla('x', connection=connection, poll=1)
+    with pytest.raises(InputError, match=f'^{type(tell).__name__} tells of all answers together, and these go on'):
+        _ = records | tell
+
+
+def test_of_a_dataset_of_somebodys_own_the_models_are_those_of_the_fields_that_are_named(tmp_path):
+    names = ('left', 'right')
+    record = answered(
+        dict.fromkeys(names, 'text'),
+        {'ada': {'better': 'left'}},
+        {'better': 'label_selection'},
+        metadata={'left-model': 'llama', 'right-model': 'gpt'},
+    )
+    fields = ba.Fields(generations=names, question='better')
+    with pipeline() as p:
+        _ = p | beam.Create([record]) | ba.WriteReport(str(tmp_path / 'a.html'), fields=fields)
+    html = (tmp_path / 'a.html').read_text(encoding='utf-8')
+    choices = html[html.index('Choices of each model') :]
+    assert re.findall(r'<t[dh][^>]*>([^<]*)</t[dh]>', choices) == [
+        *('model', 'answers', 'mean', 'another', 'chosen'),
+        *('llama', '1', '1.00', '0', '1'),
+        *('gpt', '1', '0.00', '1', '0'),
+    ]
