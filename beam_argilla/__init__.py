@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from beam_argilla.answers.forms import Form as Form
     from beam_argilla.answers.judged import Fields as Fields
     from beam_argilla.answers.kto import ToKTO as ToKTO
+    from beam_argilla.answers.names import names_of_people as names_of_people
     from beam_argilla.answers.pairs import ToPreferencePairs as ToPreferencePairs
     from beam_argilla.answers.people import PersonAnswers as PersonAnswers
     from beam_argilla.answers.ratings import ToRatings as ToRatings
@@ -82,6 +83,7 @@ __version__ = '0.1.0.dev0'  # setup.py reads it here
 # program's options nor the local Argilla needs them.
 _HOMES = {
     'answers.aggregate': ('Aggregate',),
+    'answers.names': ('names_of_people',),
     'answers.pairs': ('ToPreferencePairs',),
     'answers.ratings': ('ToRatings',),
     'answers.forms': ('Form',),

@@ -34,6 +34,7 @@ def attempt(
     aside: contextlib.ExitStack,
     build: Callable[[contextlib.ExitStack], Built],
     run: Callable[[Built], int],
+    stopped: str = messages.STOPPED,
 ) -> int:
     """Builds a job and runs it; the exit status.
 
@@ -41,6 +42,7 @@ def attempt(
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
         build: makes the job; what it is given is open as long as its pipeline can be used.
         run: runs it, and returns the exit status.
+        stopped: what to say when it was interrupted.
     """
     stopping.begin()
     screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
@@ -52,7 +54,7 @@ def attempt(
                 raise errors.InputError(str(e)) from e
             return run(built)
     except (KeyboardInterrupt, Exception) as e:
-        told = messages.explain(e)
+        told = messages.explain(e, stopped)
         if told is None or (args.debug and told[0] < 128):
             raise
         status, message = told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +24,12 @@ def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    return attempt(args, aside, lambda tidying: build(args, beam_args, tidying), lambda built: run(args, *built))
+    return attempt(
+        args, aside, lambda tidying: build(args, beam_args, tidying), lambda built: run(args, *built), _STOPPED
+    )
+
+
+_STOPPED = 'Stopped. Running it again reads all of it anew.'
 
 
 def build(
@@ -68,7 +74,8 @@ def build(
     for name, (rows, write) in writes.items():
         _ = rows | f'Write {name}' >> write
     if args.report is not None:
-        _ = records | 'Report' >> ba.WriteReport(args.report, args.dataset)
+        fields = export_options.fields_of(args)
+        _ = records | 'Report' >> ba.WriteReport(args.report, args.dataset, fields=fields)
     if local:  # where it is printed
         _ = records | 'Agreement' >> ba.SummarizeAgreement() | 'Show' >> beam.LogElements()
     if handler is not None:
@@ -84,16 +91,33 @@ def look(args: argparse.Namespace, connection: ba.ArgillaConnection) -> ba.Datas
     """The dataset as the server has it.
 
     Raises:
-        DatasetNotFoundError: it is not there.
+        JobError: it is not there, is a draft, or nobody who may answer it is called like --user.
     """
+    retry = options.retry_of(args)
     found = ba.check_dataset(
-        args.dataset, connection=connection, workspace=args.workspace, retry=options.retry_of(args)
+        args.dataset, connection=connection, workspace=args.workspace, must_exist=True, retry=retry
     )
-    if found is None:
-        raise errors.DatasetNotFoundError(
-            f'There is no dataset {args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}.'
+    assert found is not None
+    if args.user is not None:
+        people = ba.names_of_people(
+            args.dataset, connection=connection, workspace=args.workspace, anonymous=args.anonymous, retry=retry
         )
+        check_user(args.user, people)
     return found
+
+
+_MOST_NAMES = 20
+# What those are called who are not listed: by their UUID, or by some digits that do not tell it.
+_UNLISTED = re.compile('[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|annotator-[0-9a-f]{8}')
+
+
+def check_user(user: str, people: Sequence[str]) -> None:
+    """Raises InputError if nobody is called so, as far as it is known what people are called."""
+    if people and user not in people and not _UNLISTED.fullmatch(user):
+        more = '' if len(people) <= _MOST_NAMES else f' and {len(people) - _MOST_NAMES:,} more'
+        raise errors.InputError(
+            f'Not answered by {user!r}: those who may answer are {", ".join(people[:_MOST_NAMES])}{more}.'
+        )
 
 
 def form_of(args: argparse.Namespace, dataset: ba.Dataset | None) -> ba.Form:
@@ -130,7 +154,7 @@ def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTra
         return 0
     result.wait_until_finish()
     counts = ba.counters(result)
-    print(summary(counts, args.form, time.monotonic() - started))
+    print(summary(counts, args.form, time.monotonic() - started, args.user))
     for write in writes:
         print(f'Written to: {write.pattern}')
     if args.report is not None:
@@ -147,20 +171,27 @@ _LEFT_OUT = {
     'tie': 'the same score, or as many for as against',
     'margin': 'scores that differ by less than the margin',
     'single': 'no second generation to compare with',
+    'same_text': 'the same text on both sides',
     'unanswered': 'nobody has answered',
     'too_few_answers': 'fewer answers than --min_answers',
+    'unranked': 'others were ranked, but not it',
     'other_label': 'a label that says nothing of it',
     'below_min_score': 'less than --min_score',
 }
 
 
-def summary(counts: Mapping[str, int], form: str, seconds: float) -> str:
-    """What was read, made of it, and left out."""
+def summary(counts: Mapping[str, int], form: str, seconds: float, user: str | None = None) -> str:
+    """What was read, made of it, and left out.
+
+    Args:
+        user: the only one whose answers count; None: everybody's do.
+    """
+    why_left_out = _LEFT_OUT if user is None else {**_LEFT_OUT, 'unanswered': f'not answered by {user}'}
     records = messages.counted(counts.get('records_answered', 0), 'record')
     lines = [f'{records} read, with {messages.counted(counts.get("responses_read", 0), "response")}']
     if form != 'answers':
         lines.append(f'{messages.counted(counts.get("training_rows", 0), "row")} of {form}')
-    for reason, why in _LEFT_OUT.items():
+    for reason, why in why_left_out.items():
         if counts.get(f'left_out_{reason}'):
             lines.append(f'{counts[f"left_out_{reason}"]:,} left out: {why}')
     refused = messages.refused_counts(counts)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -58,10 +59,12 @@ def add_forming(group: Group) -> None:
         help='of an instruction (%(default)s)',
     )
     group.add_argument(
-        '--margin', type=float, default=0.0, metavar='X', help='by which scores of pairs must differ (0)'
+        '--margin', type=number, default=0.0, metavar='X', help='by which scores of pairs must differ (0)'
     )
-    group.add_argument('--threshold', type=float, metavar='X', help='score from which on a generation is good, for kto')
-    group.add_argument('--min_score', type=float, metavar='X', help='that the best generation must have, for sft')
+    group.add_argument(
+        '--threshold', type=number, metavar='X', help='score from which on a generation is good, for kto'
+    )
+    group.add_argument('--min_score', type=number, metavar='X', help='that the best generation must have, for sft')
     group.add_argument('--corrected', metavar='QUESTION', help='text question with the answer as it should be, for sft')
     group.add_argument('--good', action='append', metavar='LABEL', help='a label that says so; repeatable (good)')
     group.add_argument('--bad', action='append', metavar='LABEL', help='a label that says so; repeatable (bad)')
@@ -102,6 +105,17 @@ def add_writing(group: Group) -> None:
     group.add_argument('--failed', metavar='PREFIX', help='write what is refused there, as JSON lines, and go on')
 
 
+def number(value: str) -> float:
+    """A number that is one."""
+    try:
+        found = float(value)
+    except ValueError:
+        found = math.nan
+    if not math.isfinite(found) or '_' in value:
+        raise argparse.ArgumentTypeError(f'{value}: give a number')
+    return found
+
+
 def moment(value: str) -> datetime:
     """A time in ISO form."""
     try:
@@ -123,13 +137,16 @@ def fields_of(args: argparse.Namespace) -> ba.Fields:
     """Which of the dataset's fields and questions rows are made of.
 
     Raises:
-        ValueError: a question under a field, and one without.
+        ValueError: a question under a field, and one without; or what else cannot be.
     """
     import beam_argilla as ba
 
-    named = {field: name for field, _, name in (value.rpartition('=') for value in args.question or ())}
-    if '' in named and len(args.question) > 1:
+    given = [value.rpartition('=')[::2] for value in args.question or ()]
+    named = dict(given)
+    if '' in named and len(given) > 1:
         raise ValueError('--question: give one question, or FIELD=NAME for each of the fields')
+    if len(named) < len(given):
+        raise ValueError('--question: give one FIELD=NAME for each of the fields; one of them is there twice')
     question = named.get('') or named or None
     return ba.Fields(args.prompt_field, args.generation_field, question, args.good or ['good'], args.bad or ['bad'])
 
@@ -157,16 +174,33 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
     options.headers_of(args)
     if args.margin < 0:
         raise ValueError(f'--margin {args.margin}: it must not be negative')
-    for name, forms in (
-        ('threshold', ('kto',)),
-        ('min_score', ('sft',)),
-        ('corrected', ('sft',)),
-        ('question', ('pairs', 'kto', 'ratings', 'sft')),
-        ('generation_field', ('pairs', 'kto', 'ratings', 'sft')),
-        ('response_status', ('answers',)),
-    ):
-        if getattr(args, name) is not None and args.form not in forms:
-            raise ValueError(f'--{name} means nothing to --form {args.form}: it is for --form {" or ".join(forms)}.')
+    fields_of(args)
     if args.push_to_hub and args.form == 'answers':
         raise ValueError('--push_to_hub takes one table, and --form answers makes one for each kind of question')
+    if args.private and not args.push_to_hub:
+        raise ValueError('--private means nothing without --push_to_hub')
+    _check_form(args, options.given(parser, argv))
     return args, beam_args
+
+
+_JUDGING = ('pairs', 'kto', 'ratings', 'sft')
+_OF_MODELS = ('question', 'generation_field', 'good', 'bad')  # which a report tells of, whatever the form
+# Option → the forms that it means something to; of those that are not here, all.
+_FORMS_OF = {
+    'response_status': ('answers',),
+    'pairs': ('pairs',),
+    'margin': ('pairs',),
+    'across_records': ('pairs',),
+    'threshold': ('kto',),
+    'min_score': ('sft',),
+    'corrected': ('sft',),
+    **dict.fromkeys(('aggregate', 'min_answers', 'user', 'suggestions', 'text', 'prompt_field'), _JUDGING),
+    **dict.fromkeys(_OF_MODELS, _JUDGING),
+}
+
+
+def _check_form(args: argparse.Namespace, given: Set[str]) -> None:
+    """Raises ValueError if an option that was given means nothing to the form, nor to a report."""
+    for name, forms in _FORMS_OF.items():
+        if name in given and args.form not in forms and not (args.report and name in _OF_MODELS):
+            raise ValueError(f'--{name} means nothing to --form {args.form}: it is for --form {" or ".join(forms)}.')

@@ -96,14 +96,17 @@ _FRAME_OF_OURS = re.compile(rf'File "[^"]*[/\\](?:{"|".join(_OURS)})[/\\][^"]*\.
 _LONGEST = 500  # characters of what an engine says
 
 
-def explain(error: BaseException) -> tuple[int, str] | None:
+def explain(error: BaseException, stopped: str = STOPPED) -> tuple[int, str] | None:
     """The exit status and what to say of it, None if it is a bug of ours.
 
     A user or a server can cause what this package raises on purpose, an interrupt, what options make Beam refuse,
     trouble of the operating system, and whatever an engine raises with nothing of ours below it.
+
+    Args:
+        stopped: what to say of an interrupt.
     """
     if is_interrupt(error):
-        return stopping.status() or 130, STOPPED
+        return stopping.status() or 130, stopped
     if found := raised_on_purpose(error):
         kind, message = found
         return 1 if issubclass(kind, errors.RefusedError) else 2, printable(f'error: {message}')

@@ -502,6 +502,12 @@ def mistake(message: str) -> NoReturn:
     raise ValueError(message.removeprefix('argument '))
 
 
+def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
+    """Which options stand on the command line, whatever their values."""
+    names = {arg.partition('=')[0] for arg in argv}
+    return {action.dest for action in parser._actions if not names.isdisjoint(action.option_strings)}
+
+
 def check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """argparse would take the last of them without a word."""
     given = Counter(arg.partition('=')[0] for arg in argv)

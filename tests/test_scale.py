@@ -47,6 +47,8 @@ def test_what_is_not_on_the_scale_is_not_rated(text):
         ((0, 1), (1, 1)),
         ({}, (1, 2)),
         ({'a': 2}, (1,)),
+        ((float('nan'), 1), (1, 2)),
+        ((0, float('inf')), (1, 2)),
     ],
 )
 def test_a_scale_that_is_none_is_refused_where_it_is_written(from_, to):

@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Lineage
 
 from beam_argilla.answers.answered import AnsweredRecord, Response
+from beam_argilla.answers.names import called
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.records import Suggestion
 from beam_argilla.server.bulk import ItemSuggestion, count_records
@@ -24,7 +25,6 @@ from beam_argilla.server.listing import (
     ListedResponse,
     Wanted,
     count_responses,
-    people,
     search,
 )
 from beam_argilla.server.retries import RetryPolicy
@@ -132,12 +132,6 @@ class Look(Asking):
             search=is_indexed and is_cheaper(count, responses, self._selection),
             anonymous=self._selection.anonymous,
         )
-
-
-def called(client: Client, dataset_id: str, anonymous: bool) -> dict[str, str]:
-    """UUID of a person → what they are called, of those who are listed."""
-    names = people(client, dataset_id)
-    return {user: f'annotator-{n}' if anonymous else name for n, (user, name) in enumerate(names.items(), 1)}
 
 
 _MOST_COUNTED_OFF = 50_000  # records

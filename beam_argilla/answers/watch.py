@@ -19,8 +19,9 @@ from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
 
 from beam_argilla.answers.answered import AnsweredRecord
+from beam_argilla.answers.names import called
 from beam_argilla.answers.slices import Slice, by_search
-from beam_argilla.answers.source import Asking, Selection, Source, answered, called
+from beam_argilla.answers.source import Asking, Selection, Source, answered
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import refuse
 from beam_argilla.server.connection import ArgillaConnection

@@ -126,6 +126,7 @@ def check_dataset(
     workspace: str = 'default',
     settings: Any = None,
     create_workspace: bool = False,
+    must_exist: bool = False,
     limit: float = 10.0,
     retry: RetryPolicy | None = None,
 ) -> Dataset | None:
@@ -137,6 +138,7 @@ def check_dataset(
         workspace: the dataset's.
         settings: what the job will write for (`DatasetSettings`, or an `argilla.Settings`). None: anything.
         create_workspace: the workspace need not exist, since the job will make it.
+        must_exist: the job reads the dataset, so that it must be there, and published.
         limit: seconds after which a server is given up of which nothing is heard: where nothing listens, or nobody
             knows the name.
         retry: how long a server is waited for that answers, but is not ready: one that wakes up, or is overloaded. What
@@ -153,6 +155,7 @@ def check_dataset(
         GatewayError: something between here and the server refuses the requests.
         AuthenticationError: the key is wrong.
         WorkspaceNotFoundError: there is no such workspace, and it shall not be created.
+        DatasetNotFoundError: there is no such dataset, or only a draft of it, and it must exist.
         DatasetDiffersError: the dataset would lose or refuse records made for `settings`, or is somebody's draft.
 
     Example:
@@ -166,15 +169,18 @@ def check_dataset(
         wanted.check_names()
     with Client(connection, retry, silence=limit) as client:
         check_server(client)
-        workspace_id = _workspace_id(client, workspace, may_lack=create_workspace)
-        found = _find(client, dataset, workspace_id) if workspace_id else None
-        if found is None:
-            return None
-        if found['status'] != 'ready':
-            if wanted is not None:
-                _check_draft(dataset, workspace, wanted, _read_settings(client, found['id']))
-            return None
-        existing = read_dataset(client, found['id'])
+        if must_exist:
+            existing = ensure_dataset(client, dataset, workspace, None)
+        else:
+            workspace_id = _workspace_id(client, workspace, may_lack=create_workspace)
+            found = _find(client, dataset, workspace_id) if workspace_id else None
+            if found is None:
+                return None
+            if found['status'] != 'ready':
+                if wanted is not None:
+                    _check_draft(dataset, workspace, wanted, _read_settings(client, found['id']))
+                return None
+            existing = read_dataset(client, found['id'])
     check_differences(dataset, workspace, wanted, existing)
     return existing
 
@@ -226,7 +232,7 @@ def ensure_dataset(
         PermissionDeniedError: the key's user may not.
     """
     workspace_is_new = create_workspace and _create_workspace(client, workspace)
-    workspace_id = _workspace_id(client, workspace)
+    workspace_id = _workspace_id(client, workspace, may_be_made=settings is not None)
     found = _find(client, name, workspace_id)
     if found is None:
         if settings is None:
@@ -345,14 +351,16 @@ def _remove_workspace(client: Client, workspace_id: str) -> None:
             client.json('DELETE', path, _Made)
 
 
-def _workspace_id(client: Client, name: str, may_lack: bool = False) -> str:
+def _workspace_id(client: Client, name: str, may_lack: bool = False, may_be_made: bool = True) -> str:
+    """The workspace's UUID; empty if there is none and it may lack."""
     workspaces = {w['name']: w['id'] for w in client.json('GET', '/me/workspaces', _Items[_Workspace])['items']}
     if name in workspaces or may_lack:
         return workspaces.get(name, '')
     there = ', '.join(map(repr, sorted(workspaces))) or 'none'
+    or_made = ', or let it be created (create_workspace=True, --create_workspace)' if may_be_made else ''
     raise WorkspaceNotFoundError(
-        f'There is no workspace {name!r} on {client.url} for this API key. There are: {there}. Name one of them, or '
-        'let it be created (create_workspace=True, --create_workspace).'
+        f'There is no workspace {name!r} on {client.url} for this API key. There are: {there}. Name one of them'
+        f'{or_made}.'
     )
 
 

@@ -150,6 +150,10 @@ def test_which_records_and_what_people_are_called(connection, api, crew, argilla
     assert found == {'r0000': bob.name, 'r0002': eve.name, 'r0003': guest.id}
     unnamed = {r.external_id: r.responses[0].user for r in read(theirs, name, anonymous=True)}
     assert re.fullmatch('annotator-[0-9a-f]{8}', unnamed['r0003'])
+    named = ba.names_of_people(name, connection=theirs)
+    assert (named[:2], guest.name in named) == ([bob.name, ada.name], False)
+    numbered = ba.names_of_people(name, connection=theirs, anonymous=True)
+    assert numbered == [f'annotator-{n}' for n in range(1, len(named) + 1)]
     with pytest.raises(PermissionDeniedError, match='must be an owner, or an admin'):
         read(ba.ArgillaConnection(argilla_server.api_url, api_key=RawSecret(ada.key)), name)
 
@@ -215,6 +219,24 @@ def test_a_dataset_that_is_empty_or_gone(connection):
     assert read(connection, simple(connection, 0), unanswered=True) == []
     with pytest.raises(DatasetNotFoundError, match="There is no dataset 'nowhere'"):
         read(connection, 'nowhere')
+
+
+@pytest.mark.parametrize(
+    ('time', 'name'),
+    [
+        (datetime.max.replace(tzinfo=timezone(timedelta(hours=-12))), 'since'),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=14))), 'until'),
+    ],
+)
+def test_a_time_that_is_none_in_utc_is_told(connection, time, name):
+    with pytest.raises(ValueError, match=rf'^{name}=.*: in UTC, that is not in the years 1 to 9999$'):
+        ba.ReadFromArgilla('x', connection=connection, poll=1, **{name: time})
+
+
+@pytest.mark.parametrize('poll', [0, -1, float('nan'), float('inf')])
+def test_seconds_between_two_looks_are_some(connection, poll):
+    with pytest.raises(ValueError, match='^poll='):
+        ba.ReadFromArgilla('x', connection=connection, poll=poll)
 
 
 STATES: list[tuple[Any, ...]] = []

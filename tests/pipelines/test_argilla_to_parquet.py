@@ -192,12 +192,56 @@ def test_only_what_was_answered_since(run):
         (['--dataset', 'gone'], "There is no dataset 'gone' in workspace 'default'"),
         (['--form', 'kto'], 'this dataset has a rating: say from which score on one is good'),
         (['--prompt_field', 'question'], "There is no prompt in field 'question': the record has 'id', 'instruction',"),
-        (['--generation_field', 'left'], "None of the fields is a generation: the record has 'id'"),
+        (
+            ['--generation_field', 'left'],
+            "There is no field 'left', where a generation should be: the dataset has 'id', 'instruction',",
+        ),
+        (
+            ['--generation_field', 'generations-0', '--generation_field', 'generation-1'],
+            "no field 'generation-1', where",
+        ),
+        (['--generation_field', 'left', '--generation_field', 'left'], "'left' is there twice"),
+        (['--question', 'generations-7=x'], "There is no field 'generations-7', where a generation should be"),
+        (['--question', 'instruction=x'], "'instruction' is no generation"),
+        (['--question', 'generations-0=x', '--question', 'generations-0=y'], 'one of them is there twice'),
         (['--question', 'gone'], "question='gone' can be one rating, ranking or label"),
         (['--question', 'a', '--question', 'b'], '--question: give one question, or FIELD=NAME for each'),
         (['--form', 'sft', '--corrected', 'better'], "There is no text question 'better': this dataset asks"),
         (['--form', 'answers', '--question', 'x'], '--question means nothing to --form answers'),
         (['--output', '/dev/null/dpo'], 'Training data cannot be written to /dev/null/dpo: '),
+        (['--margin', 'nan'], '--margin: nan: give a number'),
+        (['--form', 'kto', '--threshold', 'inf'], '--threshold: inf: give a number'),
+        (['--form', 'sft', '--min_score', '1_0'], '--min_score: 1_0: give a number'),
+        (
+            ['--form', 'kto', '--pairs', 'all', '--threshold', '3'],
+            '--pairs means nothing to --form kto: it is for --form p',
+        ),
+        (
+            ['--form', 'answers', '--min_answers', '1'],
+            '--min_answers means nothing to --form answers: it is for --form',
+        ),
+        (
+            ['--form', 'ratings', '--response_status', 'draft'],
+            'means nothing to --form ratings: it is for --form answers.',
+        ),
+        (['--private'], '--private means nothing without --push_to_hub'),
+        (['--user', 'nobody'], "Not answered by 'nobody': those who may answer are ada"),
+        (
+            ['--user', 'argilla', '--anonymous'],
+            "Not answered by 'argilla': those who may answer are annotator-1, annotator-2",
+        ),
+        (['--workspace', 'gone'], "There is no workspace 'gone' on"),
+        (
+            ['--since', '9999-12-31T23:59:59-12:00'],
+            'since=9999-12-31T23:59:59-12:00: in UTC, that is not in the years 1 to',
+        ),
+        (['--since', '0001-01-01T00:00+14:00'], 'in UTC, that is not in the years'),
+        (['--since', '10000-01-01'], '10000-01-01: write a time such as'),
+        (['--output', 'foo://bucket/dpo'], 'foo://bucket/dpo: no file system for foo:// is installed'),
+        (['--failed', 'foo://bucket/'], 'foo://bucket/: no file system for foo:// is installed'),
+        (['--report', 'foo://bucket/x'], 'foo://bucket/x: no file system for foo:// is installed'),
+        (['--report', '/dev/null/x.html'], 'The report cannot be written to /dev/null/x.html: '),
+        (['--failed', '/dev/null/x'], 'What is refused cannot be written to /dev/null/x-*.jsonl: '),
         (['--threshold', '3'], '--threshold means nothing to --form pairs: it is for --form kto.'),
         (['--since', 'yesterday'], 'yesterday: write a time such as 2026-11-26'),
         (['--margin', '-1'], '--margin -1.0: it must not be negative'),
@@ -209,6 +253,39 @@ def test_a_mistake_is_one_line(options, message, run):
     assert (status, out) == (2, '')
     assert re.fullmatch(r'error: .*\n', err)
     assert message in err
+
+
+def test_who_has_not_answered_is_told(run, crew):
+    status, out, err = run('--user', crew[2].name)
+    assert (status, err) == (0, '')
+    assert f'1 row of pairs\n8 left out: not answered by {crew[2].name}\n' in out
+
+
+def test_where_nobody_may_be_listed_an_id_is_a_name(run, crew):
+    status, out, _ = run('--user', crew[0].id)
+    assert status == 0
+    assert f'0 rows of pairs\n12 left out: not answered by {crew[0].id}\n' in out
+
+
+def test_a_missing_workspace_is_not_to_be_made_and_a_draft_not_read(run, api):
+    _, _, err = run('--workspace', 'gone')
+    assert "There are: 'default'" in err and err.endswith('Name one of them.\n') and 'create' not in err
+    (space,) = (s['id'] for s in api.get('/me/workspaces').json()['items'] if s['name'] == 'default')
+    name = unique('draft')
+    api.post('/datasets', json={'name': name, 'workspace_id': space}).raise_for_status()
+    status, _, err = run('--dataset', name)
+    assert (status, err) == (2, f"error: Dataset '{name}' in workspace 'default' is a draft: publish it first.\n")
+
+
+@pytest.mark.parametrize('place', ['a[1]', 'b*', 'c?'])
+def test_files_may_be_called_anything(place, run, tmp_path):
+    (tmp_path / 'b').touch()
+    for _ in range(2):
+        status, out, err = run('--output', f'{tmp_path}/{place}/dpo', '--failed', f'{tmp_path}/{place}/failed')
+        assert (status, err) == (0, '')
+    (pattern,) = re.findall('Written to: (.*)', out)
+    assert [path.name for path in (tmp_path / place).iterdir()] == ['dpo-00000-of-00001.parquet']
+    assert len(datasets.load_dataset('parquet', data_files=pattern, split='train', cache_dir=tmp_path / 'c')) == 2
 
 
 def test_every_option_is_told_of(capsys):

@@ -60,6 +60,33 @@ def test_in_mid_run(argilla_server, tmp_path, number, engine):
     assert list(folder.glob('beam-[ap]*')) == []
 
 
+def test_in_mid_export(argilla_server, tmp_path):
+    name = unique('stopped')
+    pq.write_table(pa.Table.from_pylist(rows(3)), tmp_path / 'in.parquet')
+    server = {'ARGILLA_API_URL': argilla_server.api_url, 'ARGILLA_API_KEY': argilla_server.api_key}
+    load = ('-m', 'pipelines.parquet_to_argilla', '--num_generations', 4, '--input', tmp_path / 'in.parquet')
+    with running(*load, '--dataset', name, env={**os.environ, **server}) as process:
+        assert process.wait() == 0
+    program = ('-m', 'pipelines.argilla_to_parquet', '--dataset', name, '--output', tmp_path / 'dpo')
+    slow = Fault('thinks', delay=60)
+    # Where the job is built, the server is only asked whether the dataset is there.
+    with FaultProxy(argilla_server.api_url, lambda request: slow, is_of_records) as proxy:
+        env = {**os.environ, **server, 'ARGILLA_API_URL': proxy.url}
+        with running(*program, env=env) as process:
+            deadline = time.monotonic() + PROMPT_SECONDS
+            while not proxy.events and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert proxy.events, process.communicate(timeout=1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=PROMPT_SECONDS)
+    assert (process.returncode, out, err) == (130, '', 'Stopped. Running it again reads all of it anew.\n')
+    assert [path.name for path in tmp_path.iterdir()] == ['in.parquet']
+
+
+def is_of_records(method: str, path: str) -> bool:
+    return '/records' in path
+
+
 IMPORTING = """
 import os, signal, sys
 

@@ -73,6 +73,7 @@ def test_a_variable_that_is_not_set_is_an_error_that_names_it(monkeypatch):
         ({'headers': {'A': 'x', 'a': 'y'}}, ValueError),
         ({'api_key': KEY}, TypeError),
         ({'timeout': 0}, ValueError),
+        ({'timeout': float('nan')}, ValueError),
         ({'ca_file': 'company.pem'}, ValueError),
     ],
 )

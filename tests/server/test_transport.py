@@ -314,6 +314,13 @@ def test_where_nothing_answers_the_limit_of_the_look_counts(url, caplog):
     assert [r for r in caplog.records if r.name.startswith('beam_argilla')] == []
 
 
+@pytest.mark.parametrize('name', ['limit', 'first_delay', 'max_delay'])
+@pytest.mark.parametrize('value', [-1, float('nan')])
+def test_a_policy_that_would_never_end_is_refused_where_it_is_written(name, value):
+    with pytest.raises(ValueError, match=f'{name}={value}: give seconds'):
+        ba.RetryPolicy(**{name: value})
+
+
 @pytest.mark.parametrize('limits', [{'limit': 0.2}, {'retry': ba.RetryPolicy(limit=0.2)}], ids=lambda x: next(iter(x)))
 def test_where_something_listens_and_says_nothing_the_limit_counts_as_well(limits):
     with socket.create_server(('127.0.0.1', 0)) as silent, pytest.raises(ServerUnavailableError, match='ReadTimeout'):
