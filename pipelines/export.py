@@ -142,7 +142,7 @@ def form_of(args: argparse.Namespace, dataset: ba.Dataset | None) -> ba.Form:
     else:
         form = ba.ToSFT(rule, args.corrected, args.min_score, text, fields)
     if dataset is not None:
-        form.check({q['name']: q['settings']['type'] for q in dataset.settings.questions}, names)
+        form.check(dataset.settings)
     return form
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -13,12 +13,13 @@ from apache_beam.metrics import Metrics
 
 from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
-from beam_argilla.answers.judged import Fields, Scores, asked, scores
+from beam_argilla.answers.judged import Fields, Scores, asked, check_options, judgement, scores
 from beam_argilla.conversations import Message, transcript
 from beam_argilla.errors import FormError
 from beam_argilla.failures import FailedRecord, to_json
 from beam_argilla.metrics import NAMESPACE
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.server.settings import DatasetSettings
 
 TEXTS = ('plain', 'messages')
 _MESSAGES = pa.list_(pa.struct([('role', pa.string()), ('content', pa.string())]))
@@ -139,23 +140,30 @@ class Form(Fallible):
         self.refuse(made[Refused.TAG])
         return made.rows
 
-    def check(self, questions: Mapping[str, str], fields: Iterable[str]) -> None:
+    def check(self, settings: DatasetSettings) -> None:
         """Sees that rows can be made of a dataset, before anything of it is read.
 
         Args:
-            questions: name → kind, as of `AnsweredRecord`.
-            fields: the names of its fields.
+            settings: of the dataset.
 
         Raises:
             FormError: they cannot.
+
+        Example:
+            >>> dataset = ba.check_dataset('ultrafeedback', connection=connection, must_exist=True)
+            >>> ba.ToPreferencePairs(margin=1).check(dataset.settings)
         """
-        names = list(fields)
+        names = [field['name'] for field in settings.fields]
+        questions = {question['name']: question['settings']['type'] for question in settings.questions}
         self.fields.check(names)
         blank = AnsweredRecord('', None, 'pending', dict.fromkeys(names, ''), {}, (), (), questions, _THEN, _THEN)
         try:
             self._make(blank)
         except Unfit as e:
             raise FormError(str(e)) from e
+        if (how := judgement(questions, self.fields.of(names), self.fields)) is not None:
+            options = {q['name']: [o['value'] for o in q['settings'].get('options', ())] for q in settings.questions}
+            check_options(how, options, self.fields)
 
 
 _THEN = datetime(1970, 1, 1, tzinfo=timezone.utc)

@@ -151,6 +151,30 @@ def _named(questions: Mapping[str, str], names: Sequence[str], question: str | M
     return Judgement('choice' if is_choice else _KINDS[str(kind)], by_field)
 
 
+def check_options(how: Judgement, options: Mapping[str, Sequence[Any]], fields: Fields) -> None:
+    """Sees that what can be answered says something of generations.
+
+    Args:
+        options: question → what can be chosen or ranked.
+
+    Raises:
+        FormError: it does not.
+    """
+    for question in dict.fromkeys(how.questions.values()):
+        there = options.get(question, ())
+        shown = ', '.join(map(str, there))
+        if how.kind == 'label' and {*fields.good, *fields.bad}.isdisjoint(there):
+            raise FormError(
+                f'The labels of {question!r} are {shown}: say which of them are good and bad (good=..., bad=..., '
+                '--good, --bad).'
+            )
+        if how.kind in ('ranking', 'choice') and how.questions.keys().isdisjoint(there):
+            raise FormError(
+                f'The options of {question!r} are {shown}, and none is called like a generation: '
+                f'{", ".join(how.questions)}. Name another question, or other fields.'
+            )
+
+
 def asked(questions: Mapping[str, str]) -> str:
     """The questions for people."""
     return ', '.join(f'{name} ({kind})' for name, kind in questions.items()) or 'no question'

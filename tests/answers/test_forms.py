@@ -174,7 +174,61 @@ def test_what_a_form_cannot_use_is_told(form, records, message):
         _ = p | beam.Create(records) | form
     (record,) = records
     with pytest.raises(FormError, match=message):
-        form.check(record.questions, record.fields)
+        form.check(settings(record.fields, record.questions))
+
+
+def settings(fields, questions, **options) -> ba.DatasetSettings:
+    """Of a dataset with such fields, and questions (name → kind) with options."""
+    choices = {name: {'options': [{'value': value} for value in values]} for name, values in options.items()}
+    return ba.DatasetSettings(
+        [{'name': name} for name in fields],
+        [
+            {'name': name, 'required': True, 'settings': {'type': kind, **choices.get(name, {})}}
+            for name, kind in questions.items()
+        ],
+    )
+
+
+OWN = ba.Fields(generations=['left', 'right'])
+
+
+@pytest.mark.parametrize(
+    ('form', 'fields', 'kind', 'options', 'message'),
+    [
+        (
+            ba.ToPreferencePairs(fields=OWN),
+            ['left', 'right'],
+            'ranking',
+            ['a', 'b'],
+            'none is called like a generation: left',
+        ),
+        (
+            ba.ToRatings(fields=ba.Fields(generations=['left', 'right'], question='q')),
+            ['left', 'right'],
+            'label_selection',
+            ['a', 'b'],
+            "The options of 'q' are a, b, and none is called like a generation: left, right.",
+        ),
+        (
+            ba.ToKTO(),
+            ['generation'],
+            'label_selection',
+            ['yes', 'no'],
+            "The labels of 'q' are yes, no: say which of them are",
+        ),
+        (ba.ToKTO(fields=ba.Fields(good=['yes'])), ['generation'], 'label_selection', ['yes', 'no'], None),
+        (ba.ToPreferencePairs(fields=OWN), ['left', 'right'], 'ranking', ['x', 'right'], None),
+    ],
+)
+def test_a_question_whose_answers_mean_no_generation_is_told_before_anything_is_read(
+    form, fields, kind, options, message
+):
+    asks = settings(['instruction', *fields], {'q': kind}, q=options)
+    if message is None:
+        form.check(asks)
+        return
+    with pytest.raises(FormError, match=message):
+        form.check(asks)
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_time_that_is_none_in_utc_is_told(connection, time, name):
 
 @pytest.mark.parametrize('poll', [0, -1, float('nan'), float('inf')])
 def test_seconds_between_two_looks_are_some(connection, poll):
-    with pytest.raises(ValueError, match='^poll='):
+    with pytest.raises(ValueError, match=r'^poll='):
         ba.ReadFromArgilla('x', connection=connection, poll=poll)
 
 
