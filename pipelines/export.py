@@ -9,10 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
 from beam_argilla import errors
+from beam_argilla.files import is_folder
 
 from . import export_options, messages, options
 from .attempts import attempt, new_pipeline, start
@@ -66,11 +68,11 @@ def build(
         kinds = answers if dataset is None else {q['settings']['type'] for q in dataset.settings.questions}
         for kind, rows in answers.items():
             if kind in kinds:
-                writes[kind] = rows, ba.WriteTrainingData(f'{args.output}-{kind}', args.format)
+                writes[kind] = rows, ba.WriteTrainingData(place_of(args.output, kind, args.format), args.format)
     else:
         form = form_of(args, dataset)
         rows = records | 'Form' >> form.with_error_handler(handler)
-        writes[args.form] = rows, ba.WriteTrainingData(args.output, args.format)
+        writes[args.form] = rows, ba.WriteTrainingData(args.output, args.format, schema=form.schema)
     for name, (rows, write) in writes.items():
         _ = rows | f'Write {name}' >> write
     if args.report is not None:
@@ -82,6 +84,13 @@ def build(
         handler.close()
         _ = handler.output() | 'Write failed' >> ba.WriteFailed(args.failed)
     return p, [write for _, write in writes.values()]
+
+
+def place_of(output: str, kind: str, format: str) -> str:
+    """Where the table of a kind of questions goes: into a folder under its name, else beside the others."""
+    if is_folder(output):
+        return FileSystems.join(output, kind)
+    return f'{output.removesuffix(f".{format}")}-{kind}'
 
 
 _EVERY_STATUS = ('submitted', 'draft', 'discarded')  # of which a report tells
@@ -162,7 +171,7 @@ def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTra
     refused = any(messages.refused_counts(counts).values())
     if args.push_to_hub:
         (written,) = writes
-        pushed = ba.push_to_hub(written.pattern, args.format, args.push_to_hub, args.private)
+        pushed = ba.push_to_hub(written.pattern, args.format, args.push_to_hub, args.private, written.schema)
         print(f'Pushed to: {pushed}')
     return 1 if refused and args.failed is None else 0
 

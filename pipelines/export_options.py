@@ -169,6 +169,8 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) ->
             raise ValueError(f'--{name} is missing: {what}')
     if args.failed == '':
         raise ValueError('--failed is empty: name a prefix of files or a folder')
+    if args.report == '':
+        raise ValueError('--report is empty: name the file of the page')
     check_names(args.dataset, args.workspace, False, False)
     options.check_server(args)
     options.headers_of(args)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from beam_argilla.failures import to_json
 from beam_argilla.records import Suggestion
 
 
@@ -102,7 +103,12 @@ def generations(record: AnsweredRecord, fields: Sequence[str] | None = None) -> 
     names = generation_fields(record.fields) if fields is None else fields
     alone = record.metadata.get('model_name') if len(names) == 1 else None
     return [
-        Generation(name, position, record.fields[name], record.metadata.get(f'{name}-model', alone))
+        Generation(name, position, record.fields[name], _name(record.metadata.get(f'{name}-model', alone)))
         for position, name in enumerate(names)
         if record.fields.get(name) is not None
     ]
+
+
+def _name(value: Any) -> str | None:
+    """A model's name, which somebody may have kept as a number, or in a list."""
+    return value if value is None or isinstance(value, str) else to_json(value)

@@ -53,8 +53,9 @@ class WriteTrainingData(beam.PTransform):
     number of files.)
 
     Args:
-        prefix: the files are ``<prefix>-00000-of-00002.parquet`` (or ``.jsonl``), on any Beam file system; in a folder
-            (what ends with a slash, or a directory of this machine), ``train-…``. Of ``datasets``, it is the folder.
+        prefix: the files are ``<prefix>-00000-of-00002.parquet`` (or ``.jsonl``, which a prefix may end with), on any
+            Beam file system; in a folder (what ends with a slash, or a directory of this machine), ``train-…``. Of
+            ``datasets``, it is the folder.
         format: ``parquet``, ``jsonl`` or ``datasets``.
         num_shards: how many files at most, for which the rows are shuffled; 0: as many as the runner makes bundles.
         schema: the columns of the rows, a `pyarrow.Schema`; a column that a row has not is null. None: what the
@@ -92,7 +93,8 @@ class WriteTrainingData(beam.PTransform):
             self.prefix = FileSystems.join(self.place, _NAME_IN_DATASET)
             self.pattern = self.place
         else:
-            self.prefix = FileSystems.join(self.place, _NAME_IN_FOLDER) if in_folder else self.place
+            name = self.place.removesuffix(FORMATS[format])
+            self.prefix = FileSystems.join(self.place, _NAME_IN_FOLDER) if in_folder else name
             self.pattern = _pattern(self.prefix, format)
         self.format = format
         self.num_shards = num_shards
@@ -342,18 +344,20 @@ def _describe(folder: str, names: list[str], schema: pa.Schema) -> None:
             file.write(content)
 
 
-def push_to_hub(files: str, format: str, repo_id: str, private: bool = False) -> str:
+def push_to_hub(files: str, format: str, repo_id: str, private: bool = False, schema: pa.Schema | None = None) -> str:
     """Pushes what was written to the Hugging Face Hub, with the token of the environment (``HF_TOKEN``).
 
     Args:
         files, format: the `pattern` and the format of `WriteTrainingData`; on this machine.
         repo_id: ``OWNER/NAME`` of the dataset there.
         private: whether only its owner may see it, if it is new.
+        schema: the columns of JSON Lines, which do not say them all by themselves. None: what they say.
 
     Returns:
         Where it is.
 
     Raises:
+        InputError: there is no such file, or no row in JSON Lines.
         JobError: the Hub does not take it.
 
     Example:
@@ -361,13 +365,23 @@ def push_to_hub(files: str, format: str, repo_id: str, private: bool = False) ->
     """
     import datasets
 
-    if format == 'datasets':
-        found = datasets.load_from_disk(files)
-    else:
-        kind = 'json' if format == 'jsonl' else format
-        found = datasets.load_dataset(kind, data_files=files, split='train')
+    try:
+        if format == 'datasets':
+            found = datasets.load_from_disk(files)
+        elif format == 'jsonl':
+            features = None if schema is None else datasets.Features.from_arrow_schema(schema)
+            found = datasets.load_dataset('json', data_files=files, split='train', features=features)
+        else:
+            found = datasets.load_dataset(format, data_files=files, split='train')
+    except Exception as e:  # of whatever datasets is made of
+        raise InputError(f'Of {files} nothing can be pushed, datasets says: {_first_line(e)}') from e
     try:
         return str(found.push_to_hub(repo_id, private=private).repo_url)
     except Exception as e:  # of whatever huggingface_hub is made of
-        reason = (str(e).strip() or type(e).__name__).splitlines()[0]
-        raise JobError(f'The Hub does not take {repo_id!r}: {reason} Is HF_TOKEN a token that may write there?') from e
+        raise JobError(
+            f'The Hub does not take {repo_id!r}: {_first_line(e)} Is HF_TOKEN a token that may write there?'
+        ) from e
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

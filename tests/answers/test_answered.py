@@ -17,6 +17,8 @@ from tests.answers.samples import answered
             [('generations-2', 1, 'c', 'm'), ('generations-10', 2, 'k', None)],
         ),
         ({'generation': 'g'}, {'model_name': 'm'}, [('generation', 0, 'g', 'm')]),
+        ({'generation': 'g'}, {'model_name': 7}, [('generation', 0, 'g', '7')]),
+        ({'generation': 'g'}, {'model_name': ['m', 'n']}, [('generation', 0, 'g', '["m","n"]')]),
         ({'text': 't', 'generations-x': 'g'}, {}, []),
     ],
 )

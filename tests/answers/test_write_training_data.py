@@ -181,6 +181,10 @@ def test_what_cannot_be_is_told(tmp_path, monkeypatch):
     def refused(*_: object, **__: object) -> None:
         raise OSError('401 Client Error.\nfor url')
 
+    (tmp_path / 'none-0.jsonl').write_text('')
+    for files, format in (('none-*.jsonl', 'jsonl'), ('gone-*.parquet', 'parquet'), ('gone', 'datasets')):
+        with pytest.raises(InputError, match=r'gone|none.* nothing can be pushed, datasets says: \S+'):
+            ba.push_to_hub(str(tmp_path / files), format, 'o/n')
     monkeypatch.setattr(datasets.Dataset, 'push_to_hub', refused)
     with pytest.raises(JobError, match=r"does not take 'o/n': 401 Client Error\. Is HF_TOKEN"):
         ba.push_to_hub(str(tmp_path / 'out-*.jsonl'), 'jsonl', 'o/n')
@@ -315,3 +319,20 @@ def test_a_name_that_is_taken_is_told_with_both_names(tmp_path):
     with pytest.raises(JobError, match=message), pipeline() as p:
         _ = p | beam.Create(RECORDS[:1]) | FORM | ba.WriteTrainingData(str(tmp_path / 'dpo'))
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_json_lines_are_pushed_with_their_columns_and_an_end_of_a_name_is_none_of_a_prefix(tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr(datasets.Dataset, 'push_to_hub', lambda found, *_, **__: pushed.append(found) or Repository())
+    monkeypatch.setattr(datasets.config, 'HF_DATASETS_CACHE', tmp_path / 'cache')
+    write = ba.WriteTrainingData(str(tmp_path / 'dpo.jsonl'), 'jsonl')
+    with pipeline() as p:
+        unknown = RECORDS[0]._replace(metadata={})
+        _ = p | beam.Create([unknown]) | FORM | write
+    assert write.pattern == f'{tmp_path}/dpo-?????-of-?????.jsonl'
+    ba.push_to_hub(write.pattern, 'jsonl', 'o/n', schema=FORM.schema)
+    assert pushed[0].features['chosen_model'] == datasets.Value('string')
+
+
+class Repository:
+    repo_url = 'there'

@@ -129,6 +129,22 @@ def test_answers_as_tables(run, crew, tmp_path):
     assert not list(tmp_path.glob('out-span*'))
 
 
+@pytest.mark.parametrize(
+    ('output', 'format', 'names'),
+    [
+        ('in/', 'parquet', ['rating-00000-of-00001.parquet', 'text-00000-of-00001.parquet']),
+        ('in', 'jsonl', ['rating-00000-of-00001.jsonl', 'text-00000-of-00001.jsonl']),
+        ('in', 'datasets', ['rating', 'text']),
+        ('in/x.parquet', 'parquet', ['x-rating-00000-of-00001.parquet', 'x-text-00000-of-00001.parquet']),
+    ],
+)
+def test_where_the_tables_of_answers_go(output, format, names, run, tmp_path):
+    (tmp_path / 'in').mkdir()
+    status, _, err = run('--form', 'answers', '--format', format, '--output', f'{tmp_path}/{output}')
+    assert (status, err) == (0, '')
+    assert sorted(path.name for path in (tmp_path / 'in').iterdir()) == names
+
+
 def test_good_and_bad_generations_of_an_instruction_become_pairs(run, api, crew, tmp_path):
     name = unique('singles')
     pq.write_table(pa.Table.from_pylist(rows(2)), tmp_path / 'in.parquet')
@@ -240,6 +256,8 @@ def test_only_what_was_answered_since(run):
         (['--output', 'foo://bucket/dpo'], 'foo://bucket/dpo: no file system for foo:// is installed'),
         (['--failed', 'foo://bucket/'], 'foo://bucket/: no file system for foo:// is installed'),
         (['--report', 'foo://bucket/x'], 'foo://bucket/x: no file system for foo:// is installed'),
+        (['--report', ''], '--report is empty: name the file of the page'),
+        (['--report', '/dev'], "'/dev' is a folder: name the file of the page"),
         (['--report', '/dev/null/x.html'], 'The report cannot be written to /dev/null/x.html: '),
         (['--failed', '/dev/null/x'], 'What is refused cannot be written to /dev/null/x-*.jsonl: '),
         (['--threshold', '3'], '--threshold means nothing to --form pairs: it is for --form kto.'),
