@@ -102,9 +102,9 @@ class Agreement(beam.PTransform):
     It is counted in each window by itself, and the counts are small: how often one value stands beside another. Of
     several labels, each set of labels that somebody gave is a value; texts and spans are the same or not.
 
-    Input: PCollection of `AnsweredRecord`. Output: a dict of PCollections: ``questions`` (`QuestionAgreement`, one a
-    question, answered or not), ``suggestions`` (`SuggestionAgreement`, one a question and agent) and ``people``
-    (`PersonAnswers`, one a person).
+    Input: PCollection of `AnsweredRecord`, bounded. Output: a dict of PCollections: ``questions``
+    (`QuestionAgreement`, one a question, answered or not), ``suggestions`` (`SuggestionAgreement`, one a question and
+    agent) and ``people`` (`PersonAnswers`, one a person).
 
     Args:
         levels: question → level of measurement, where it shall not be the usual one of its kind: ratings and rankings
@@ -113,7 +113,7 @@ class Agreement(beam.PTransform):
 
     Raises:
         ValueError: there is no such level.
-        InputError: (while running) there is no such question, or its values do not have the level.
+        InputError: answers never end. (While running) there is no such question, or its values do not have the level.
 
     Example:
         >>> agreement = p | ba.ReadFromArgilla('ultrafeedback', connection=connection) | ba.Agreement()
@@ -129,6 +129,7 @@ class Agreement(beam.PTransform):
         self.levels = dict(levels or {})
 
     def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
+        check_bounded(records, 'Agreement')
         counts = (
             records
             | 'Compare' >> beam.FlatMap(compare, self.levels).with_output_types(tuple[tuple[str, str], Any])
@@ -153,7 +154,7 @@ class SummarizeAgreement(beam.PTransform):
         levels: see `Agreement`.
 
     Raises:
-        ValueError, InputError: as of `Agreement`; or answers never end.
+        ValueError, InputError: as of `Agreement`.
 
     Example:
         >>> answered | ba.SummarizeAgreement() | beam.LogElements()
@@ -171,11 +172,11 @@ class SummarizeAgreement(beam.PTransform):
 
 
 def check_bounded(records: beam.PCollection, what: str) -> None:
-    """Raises InputError if answers go on coming, of which `what` would never tell."""
+    """Raises InputError if answers go on coming, each by itself, so that nobody would agree with anybody."""
     if not records.is_bounded:
         raise InputError(
-            f'{what} tells of all answers together, and these go on coming (poll=...): measure each window with '
-            'Agreement, or read them all later.'
+            f'{what} compares what people answered to the same record, and of answers that go on coming (poll=...) '
+            'each comes by itself: read them all at once, whenever you want to know.'
         )
 
 

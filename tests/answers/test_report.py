@@ -120,11 +120,11 @@ def test_what_the_report_needs_is_told_while_the_pipeline_is_built(tmp_path, mon
     assert (tmp_path / 'file').read_text() == 'kept'
 
 
-@pytest.mark.parametrize('tell', [ba.WriteReport('answers.html'), ba.SummarizeAgreement()], ids=['report', 'summary'])
-def test_what_tells_of_all_answers_takes_none_that_go_on_coming(tell):
+@pytest.mark.parametrize('tell', [ba.WriteReport('a.html'), ba.SummarizeAgreement(), ba.Agreement()], ids=str)
+def test_what_compares_answers_takes_none_that_go_on_coming(tell):
     connection = ba.ArgillaConnection('http://localhost:1')
     records = beam.Pipeline() | ba.ReadFromArgilla('x', connection=connection, poll=1)
-    with pytest.raises(InputError, match=f'^{type(tell).__name__} tells of all answers together, and these go on'):
+    with pytest.raises(InputError, match=f'^{type(tell).__name__} compares what people answered to the same'):
         _ = records | tell
 
 
