@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -201,8 +201,8 @@ _FORMS_OF = {
 }
 
 
-def _check_form(args: argparse.Namespace, given: Set[str]) -> None:
+def _check_form(args: argparse.Namespace, given: Mapping[str, int]) -> None:
     """Raises ValueError if an option that was given means nothing to the form, nor to a report."""
     for name, forms in _FORMS_OF.items():
-        if name in given and args.form not in forms and not (args.report and name in _OF_MODELS):
+        if given[name] and args.form not in forms and not (args.report and name in _OF_MODELS):
             raise ValueError(f'--{name} means nothing to --form {args.form}: it is for --form {" or ".join(forms)}.')

@@ -502,17 +502,17 @@ def mistake(message: str) -> NoReturn:
     raise ValueError(message.removeprefix('argument '))
 
 
-def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> set[str]:
-    """Which options stand on the command line, whatever their values."""
-    names = {arg.partition('=')[0] for arg in argv}
-    return {action.dest for action in parser._actions if not names.isdisjoint(action.option_strings)}
+def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Counter[str]:
+    """How often each option stands on the command line, whatever its values."""
+    words = Counter(arg.partition('=')[0] for arg in argv)
+    return Counter({action.dest: sum(words[name] for name in action.option_strings) for action in parser._actions})
 
 
 def check_repeated(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """argparse would take the last of them without a word."""
-    given = Counter(arg.partition('=')[0] for arg in argv)
+    times = given(parser, argv)
     for action in parser._actions:
-        if isinstance(action, argparse._StoreAction) and sum(given[name] for name in action.option_strings) > 1:
+        if isinstance(action, argparse._StoreAction) and times[action.dest] > 1:
             raise ValueError(f'{action.option_strings[0]} is given more than once, and takes one value.')
 
 

@@ -37,13 +37,14 @@ def sft_rows(
     if corrected is not None and record.questions.get(corrected) != 'text':
         raise FormError(f'There is no text question {corrected!r}: this dataset asks {asked(record.questions)}.')
     shared = {'id': instruction_id(record), 'prompt': prompt_of(record, fields, text)}
-    texts = [] if corrected is None else _written(record, corrected, rule)
-    if corrected is not None and len(texts) >= rule.min_answers:
-        written = max(texts, key=lambda response: (response.updated_at, response.user))
-        completion = said(written.values[corrected], 'assistant', text)
-        return Made([{**shared, 'completion': completion, 'model': None, 'score': None, 'corrected_by': written.user}])
-    if corrected is not None and not _judges(record, rule, fields):
-        return Made([], ['too_few_answers' if texts else 'unanswered'])
+    if corrected is not None:
+        texts = _written(record, corrected, rule)
+        if len(texts) >= rule.min_answers:
+            last = max(texts, key=lambda response: (response.updated_at, response.user))
+            completion = said(last.values[corrected], 'assistant', text)
+            return Made([{**shared, 'completion': completion, 'model': None, 'score': None, 'corrected_by': last.user}])
+        if not _judges(record, rule, fields):
+            return Made([], ['too_few_answers' if texts else 'unanswered'])
     found = judged(record, rule, fields, 'Answers to learn from')
     rows, left_out = [], [*found.reasons]
     for scored in found.people:
