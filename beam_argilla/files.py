@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import shutil
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,8 @@ def check_writable(path: str, place: str, what: str, option: str) -> None:
     with written_to(place, what, option):
         if is_local(path) and os.path.exists(path):
             write(path, b'')
-        elif not FileSystems.exists(path):  # of a cloud's, one that is there would be lost
-            _try_to_write(path)
+        else:  # beside the path: a cloud's file that is there would be lost
+            _try_to_write(f'{path}-{uuid.uuid4().hex}.tmp')
 
 
 def _try_to_write(path: str) -> None:

@@ -58,6 +58,12 @@ def test_what_cannot_be_written_is_told_in_a_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
+def test_to_the_hub_nothing_is_written_and_nobody_asked(hub):
+    with pytest.raises(InputError, match=r'^hf://datasets/a/b/c-.*: the Hub is only read here'):
+        files.check_writable('hf://datasets/a/b/c', 'x', 'It', '--x')
+    assert not hub.asked
+
+
 @pytest.mark.parametrize(
     ('error', 'said'),
     [

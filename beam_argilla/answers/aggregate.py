@@ -46,7 +46,7 @@ class Aggregate:
         known = (*NUMBERS, 'majority', 'all')
         if self.how not in known:
             raise ValueError(f'how={self.how!r}: use one of {", ".join(map(repr, known))}')
-        if self.min_answers < 1:
+        if not self.min_answers >= 1:  # nor is NaN
             raise ValueError(f'min_answers={self.min_answers}: it must be at least 1')
 
 
