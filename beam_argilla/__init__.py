@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from beam_argilla.server.settings import text_field as text_field
     from beam_argilla.server.settings import text_question as text_question
     from beam_argilla.server.settings import vector_property as vector_property
+    from beam_argilla.summary import JobSummary as JobSummary
+    from beam_argilla.summary import print_summary as print_summary
     from beam_argilla.tasks.preference import Preference as Preference
     from beam_argilla.tasks.task import Metadata as Metadata
     from beam_argilla.tasks.task import Task as Task
@@ -73,6 +75,7 @@ if TYPE_CHECKING:
     from beam_argilla.writing.results import WrittenRecord as WrittenRecord
     from beam_argilla.writing.sink import Bounds as Bounds
     from beam_argilla.writing.sink import WriteRecordsFn as WriteRecordsFn
+    from beam_argilla.writing.summarize import WriteSummary as WriteSummary
     from beam_argilla.writing.write_failed import WriteFailed as WriteFailed
     from beam_argilla.writing.write_records import WriteRecords as WriteRecords
     from beam_argilla.writing.write_to_argilla import WriteToArgilla as WriteToArgilla
@@ -128,6 +131,7 @@ _HOMES = {
         'text_question',
         'vector_property',
     ),
+    'summary': ('JobSummary', 'print_summary'),
     'tasks.preference': ('Preference',),
     'tasks.task': ('Metadata', 'Task', 'TaskOptions'),
     'tasks.text_generation': ('TextGeneration',),
@@ -135,6 +139,7 @@ _HOMES = {
     'writing.check_records': ('CheckRecords', 'CheckedRecord'),
     'writing.results': ('WriteResult', 'WrittenRecord'),
     'writing.sink': ('Bounds', 'WriteRecordsFn'),
+    'writing.summarize': ('WriteSummary',),
     'writing.write_failed': ('WriteFailed',),
     'writing.write_records': ('WriteRecords',),
     'writing.write_to_argilla': ('WriteToArgilla',),

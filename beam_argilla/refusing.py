@@ -9,12 +9,11 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam import coders
-from apache_beam.metrics import Metrics
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.errors import RefusedError
 from beam_argilla.failures import FailedRecord, where
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 
 # A schema'd PCollection: `failed` can go to WriteToJson, BigQuery or SqlTransform as it is.
 coders.registry.register_coder(FailedRecord, coders.RowCoder)
@@ -83,5 +82,5 @@ class Refused(beam.DoFn):
 
 def refuse(failed: FailedRecord, stamp: WindowedValue | None = None) -> beam.pvalue.TaggedOutput:
     """Counts a FailedRecord and makes it the output of a DoFn, with the given timestamp and window if any."""
-    Metrics.counter(NAMESPACE, f'failed_{failed.error}').inc()
+    count(f'failed_{failed.error}')
     return beam.pvalue.TaggedOutput(Refused.TAG, failed if stamp is None else stamp.with_value(failed))

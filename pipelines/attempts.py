@@ -35,6 +35,7 @@ def attempt(
     build: Callable[[contextlib.ExitStack], Built],
     run: Callable[[Built], int],
     stopped: str = messages.STOPPED,
+    ended: Callable[[int, str | None], None] = lambda status, error: None,
 ) -> int:
     """Builds a job and runs it; the exit status.
 
@@ -43,6 +44,7 @@ def attempt(
         build: makes the job; what it is given is open as long as its pipeline can be used.
         run: runs it, and returns the exit status.
         stopped: what to say when it was interrupted.
+        ended: learns of the exit status, and of what is said of why it is none of those of `run`.
     """
     stopping.begin()
     screen = sys.stderr if args.debug else aside.enter_context(messages.beam_aside())
@@ -52,12 +54,16 @@ def attempt(
                 built = build(tidying)
             except (ValueError, TypeError) as e:
                 raise errors.InputError(str(e)) from e
-            return run(built)
+            status = run(built)
+        ended(status, None)
+        return status
     except (KeyboardInterrupt, Exception) as e:
         told = messages.explain(e, stopped)
-        if told is None or (args.debug and told[0] < 128):
+        status, message = told or (1, f'{type(e).__name__}: {e}')
+        with contextlib.suppress(errors.JobError):  # there is no place for it, which may be what is told here
+            ended(status, message.removeprefix('error: '))
+        if told is None or (args.debug and status < 128):
             raise
-        status, message = told
         print(message, file=screen)
         return status
 

@@ -15,8 +15,9 @@ from apache_beam.transforms.error_handling import CollectingErrorHandler
 import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.files import is_folder
+from beam_argilla.summary import counted, refused_counts
 
-from . import export_options, messages, options
+from . import export_options, options
 from .attempts import attempt, new_pipeline, start
 
 
@@ -168,7 +169,7 @@ def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTra
         print(f'Written to: {write.pattern}')
     if args.report is not None:
         print(f'The report: {args.report}')
-    refused = any(messages.refused_counts(counts).values())
+    refused = any(refused_counts(counts).values())
     if args.push_to_hub:
         (written,) = writes
         pushed = ba.push_to_hub(written.pattern, args.format, args.push_to_hub, args.private, written.schema)
@@ -196,14 +197,14 @@ def summary(counts: Mapping[str, int], form: str, seconds: float, user: str | No
         user: the only one whose answers count; None: everybody's do.
     """
     why_left_out = _LEFT_OUT if user is None else {**_LEFT_OUT, 'unanswered': f'not answered by {user}'}
-    records = messages.counted(counts.get('records_answered', 0), 'record')
-    lines = [f'{records} read, with {messages.counted(counts.get("responses_read", 0), "response")}']
+    records = counted(counts.get('records_answered', 0), 'record')
+    lines = [f'{records} read, with {counted(counts.get("responses_read", 0), "response")}']
     if form != 'answers':
-        lines.append(f'{messages.counted(counts.get("training_rows", 0), "row")} of {form}')
+        lines.append(f'{counted(counts.get("training_rows", 0), "row")} of {form}')
     for reason, why in why_left_out.items():
         if counts.get(f'left_out_{reason}'):
             lines.append(f'{counts[f"left_out_{reason}"]:,} left out: {why}')
-    refused = messages.refused_counts(counts)
+    refused = refused_counts(counts)
     reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
     lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
     lines.append(f'{seconds:.1f} seconds')

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
-from beam_argilla import errors
 from beam_argilla.refusing import Collect
+from beam_argilla.showing import Show, shown
 
 from . import messages, options
+from .account import Account
 from .attempts import attempt, new_pipeline, start
 
 _SHOWN = 10  # warnings and refusals
-_LAST_LOOK_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,17 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    return attempt(args, aside, lambda tidying: prepare(args, beam_args, tidying), lambda built: run(*built))
+    account = Account(args.summary)
+
+    def build_it(tidying: contextlib.ExitStack) -> tuple[Job, beam.Pipeline]:
+        account.check()
+        return prepare(args, beam_args, tidying)
+
+    def ended(status: int, error: str | None) -> None:
+        about = {'dataset': args.dataset, 'workspace': args.workspace, 'dry_run': args.dry_run}
+        account.write(status, error, **about)
+
+    return attempt(args, aside, build_it, lambda built: run(*built, account), ended=ended)
 
 
 def prepare(
@@ -184,13 +194,11 @@ def build(p: beam.Pipeline, job: Job) -> None:
     all_records = records[0] if len(records) == 1 else records | 'Records' >> beam.Flatten()
     if args.dry_run or job.connection is None:
         checked = all_records | 'Check' >> ba.CheckRecords(task.settings()).with_error_handler(handler)
-        first = checked | 'First' >> beam.combiners.Top.Smallest(args.preview or 1) | 'Each' >> beam.FlatMap(list)
         if args.preview is None:
-            shown = first | 'As JSON' >> beam.Map(ba.CheckedRecord.shown)
-            show('first', shown, 'The first record as it would be sent:\n', 1)
+            first = checked | 'As JSON' >> beam.Map(ba.CheckedRecord.shown)
         else:
-            shown = first | 'As a page' >> beam.Map(ba.CheckedRecord.preview, task.settings())
-            show('first', shown, '\n', args.preview)
+            first = checked | 'As a page' >> beam.Map(ba.CheckedRecord.preview, task.settings())
+        _ = first | 'Show first' >> Show('first', args.preview or 1)
     else:
         write = ba.WriteRecords(
             args.dataset,
@@ -206,57 +214,47 @@ def build(p: beam.Pipeline, job: Job) -> None:
             distinct=job.retry is not None,  # else grouping has made ids unique
         )
         written = (all_records | 'Write' >> write.with_error_handler(handler)).written
-        show('warnings', written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings), 'Left out of ')
+        warnings = written | 'Warnings' >> beam.FlatMap(ba.WrittenRecord.shown_warnings)
+        _ = warnings | 'Show warnings' >> Show('warnings', _SHOWN)
     if handler is not None:
         handler.close()
         failed = handler.output()
         if args.dry_run:
-            show('refused', failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown), 'Refused: ')
+            _ = failed | 'Reasons' >> beam.Map(ba.FailedRecord.shown) | 'Show refused' >> Show('refused', _SHOWN)
         if job.write_failed is not None:
             _ = failed | 'Write failed' >> job.write_failed
 
 
-def show(label: str, lines: beam.PCollection, prefix: str, most: int = _SHOWN) -> None:
-    """Prints some of the lines, each behind the prefix."""
-    _ = (
-        lines
-        | f'Some {label}' >> beam.combiners.Sample.FixedSizeGlobally(most)
-        | f'Order {label}' >> beam.FlatMap(sorted)
-        | f'Show {label}' >> beam.LogElements(prefix=prefix)
-    )
-
-
-def run(job: Job, p: beam.Pipeline) -> int:
+def run(job: Job, p: beam.Pipeline, account: Account) -> int:
     """Runs the job, prints what came of it and returns the exit status."""
     args = job.args
-    started = time.monotonic()
     result = start(p)
     if result is None:
         return 0
     result.wait_until_finish()
-    counts = ba.counters(result)
+    account.result = result
+    summary = account.summary()
+    show(result, args.preview)
     if args.dry_run:
         for read in job.reads:
             print(messages.sources(read.names))
-    print(messages.summary(counts, time.monotonic() - started, args.dry_run))
+    print(summary.shown(args.dry_run))
+    print(f'{account.seconds:.1f} seconds')
     if is_empty(job.reads, job.retry):
         print('The input has no rows: nothing was written, and no dataset was made.')
-    elif not (counts.get('rows_read') or counts.get('read_again')):
+    elif not (summary.rows_read or summary.failed_read_again):
         print('There was nothing to read: the input has no rows. Is it the right one?')
-    refused = any(messages.refused_counts(counts).values())
-    if refused and job.write_failed is not None:
+    if summary.num_refused and job.write_failed is not None:
         print(f'What was refused, and why: {job.write_failed.pattern}')
-    if job.connection is not None and job.local and not args.dry_run:
-        print(f'The dataset: {place_of_dataset(args, job.connection)}')
-    return 1 if refused and args.failed is None else 0
+    for address in summary.datasets:
+        print(f'The dataset: {address}')
+    return 1 if summary.num_refused and args.failed is None else 0
 
 
-def place_of_dataset(args: argparse.Namespace, connection: ba.ArgillaConnection) -> str:
-    """Where people find what was written; all of it is there, also if the server no longer answers."""
-    quick = ba.RetryPolicy(limit=_LAST_LOOK_SECONDS)
-    try:
-        found = ba.check_dataset(args.dataset, connection=connection, workspace=args.workspace, retry=quick)
-    except errors.JobError as e:
-        place = f'{args.dataset!r} in workspace {args.workspace!r} of {connection.api_url}'
-        return f'{place}, which could not be looked at again: {e}'
-    return found.url if found else 'gone'
+def show(result: PipelineResult, preview: int | None) -> None:
+    """Prints what came back of the job for people."""
+    for record in shown(result, 'first', preview or 1):
+        print(f'\n{record}' if preview else f'The first record as it would be sent:\n{record}')
+    for name, prefix in (('warnings', 'Left out of'), ('refused', 'Refused:')):
+        for line in shown(result, name, _SHOWN):
+            print(f'{prefix} {line}')

@@ -18,54 +18,6 @@ from beam_argilla.server.cleaning import printable
 from . import stopping
 
 
-def summary(counts: Mapping[str, int], seconds: float, dry_run: bool) -> str:
-    """What was read, written and refused."""
-    get = counts.get
-    read = [counted(get('read_again', 0), 'failed record') + ' read again'] if get('read_again') else []
-    if get('rows_read') or not read:
-        read.insert(0, counted(get('rows_read', 0), 'row') + ' read')
-    lines = [', '.join([*read, counted(get('groups', 0), 'group')])]
-    for name, one, several in (
-        ('duplicate_generations', 'row merged into its duplicate', 'rows merged into their duplicates'),
-        (
-            'replaced_rows',
-            'row of the input replaced by what is retried',
-            'rows of the input replaced by what is retried',
-        ),
-        (
-            'replaced_records',
-            'record of the input replaced by what is retried',
-            'records of the input replaced by what is retried',
-        ),
-        ('groups_left_out', 'group left out by --limit', 'groups left out by --limit'),
-        ('warnings', 'suggestion or metadata left out', 'suggestions or metadata left out'),
-        (
-            'conflicts_shown_first',
-            'group shows the first of several instruction texts',
-            'groups show the first of several instruction texts',
-        ),
-    ):
-        if get(name):
-            lines.append(counted(counts[name], one, several))
-    if dry_run:
-        lines.append(f'{counted(get("records_checked", 0), "record")} would be written (dry run: nothing was)')
-    else:
-        created, updated = get('records_created', 0), get('records_updated', 0)
-        lines.append(f'{counted(created + updated, "record")} written: {created:,} created, {updated:,} updated')
-        if get('records_adopted'):
-            adopted = counted(
-                counts['records_adopted'], 'record of others was adopted', 'records of others were adopted'
-            )
-            lines.append(adopted)
-        if get('records_unchanged'):
-            lines.append(f'{counts["records_unchanged"]:,} unchanged, so not sent')
-    refused = refused_counts(counts)
-    reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
-    lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
-    lines.append(f'{seconds:.1f} seconds')
-    return '\n'.join(lines)
-
-
 def sources(names: Mapping[str, str]) -> str:
     """Which column each part of a record came from.
 
@@ -73,19 +25,6 @@ def sources(names: Mapping[str, str]) -> str:
         names: role → what is called so in the input.
     """
     return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
-
-
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """The number and the word for what is counted: 1 row, 2 rows."""
-    return f'{number:,} {one if number == 1 else several or f"{one}s"}'
-
-
-def refused_counts(counts: Mapping[str, int]) -> dict[str, int]:
-    """Reason → how many were refused for it, without the rows that came in again in another way."""
-    prefix = 'failed_'
-    reasons = {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
-    left = {reason: n - counts.get(f'retried_{reason}', 0) for reason, n in sorted(reasons.items())}
-    return {reason: n for reason, n in left.items() if n}
 
 
 STOPPED = 'Stopped. What was written is there; running it again goes on from there.'

@@ -397,6 +397,15 @@ def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:
 # -- the command line as a whole
 
 
+def add_watching(group: Group) -> None:
+    """What is told of a job besides what is printed at its end."""
+    group.add_argument(
+        '--summary',
+        metavar='FILE.json',
+        help='write what came of the job to this file, for programs, also if it fails; on any Beam file system',
+    )
+
+
 def add_program(group: Group) -> None:
     """What is of the program itself."""
     group.add_argument('--debug', action='store_true', help='show all that Beam and workers say, stack traces included')

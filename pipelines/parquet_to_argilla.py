@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     to = p.add_argument_group('where records go')
     options.add_server(to)
     options.add_writing(to)
+    options.add_watching(p.add_argument_group('what is told of it'))
     options.add_program(p.add_argument_group('the program itself'))
     return p
 

@@ -41,6 +41,7 @@ _FORMS = {
     'PATTERN': _ELSEWHERE,
     'PREFIX': _ELSEWHERE,
     'DIR': _ELSEWHERE,
+    'FILE.json': _ELSEWHERE,
     'URL': 'https?://[^ @?#]+',
     'SPEC': 'type:[A-Za-z]+;.+',
     'NAME=ENV': '[^=]+=.+',

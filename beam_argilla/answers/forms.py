@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
 from beam_argilla.answers.aggregate import Aggregate
 from beam_argilla.answers.answered import AnsweredRecord
@@ -17,7 +16,7 @@ from beam_argilla.answers.judged import Fields, Scores, asked, check_options, ju
 from beam_argilla.conversations import Message, transcript
 from beam_argilla.errors import FormError
 from beam_argilla.failures import FailedRecord, to_json
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.settings import DatasetSettings
 
@@ -191,6 +190,6 @@ class Make(beam.DoFn):
             yield refuse(FailedRecord(element.external_id, 'form', e.error, str(e), None, data))
             return
         for reason in made.left_out:
-            Metrics.counter(NAMESPACE, f'left_out_{reason}').inc()
-        Metrics.counter(NAMESPACE, self._metric).inc(len(made.rows))
+            count(f'left_out_{reason}')
+        count(self._metric, len(made.rows))
         yield from made.rows

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -19,7 +18,7 @@ from beam_argilla.answers.slices import Slice, by_listing, by_search, offsets, s
 from beam_argilla.answers.source import Asking, Look, Selection, Source, answered
 from beam_argilla.answers.watch import Watch
 from beam_argilla.errors import JobError
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.runners import workers_run_here
 from beam_argilla.server.address import check_names
@@ -227,15 +226,15 @@ class _Read(Asking):
                 made, refused = answered(record, source, self._selection)
                 yield from map(refuse, refused)
                 if made is not None:
-                    Metrics.counter(NAMESPACE, 'records_answered').inc()
-                    Metrics.counter(NAMESPACE, 'responses_read').inc(len(made.responses))
+                    count('records_answered')
+                    count('responses_read', len(made.responses))
                     yield made
 
 
 def _added(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
     total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count)
+    for found in counts:
+        total.update(found)
     return dict(total)
 
 
@@ -257,11 +256,11 @@ class _Hold(Asking):
         # Of what was deleted, or withdrawn, since then, less was there to be read.
         now = count_responses(self._client, source.id)
         now['records'] = count_records(self._client, source.id)
-        for name, count in wanted.items():
-            if read.get(name, 0) < min(count, now[name]):
+        for name, total in wanted.items():
+            if read.get(name, 0) < min(total, now[name]):
                 what = 'records' if name == 'records' else f'{name} responses'
                 raise JobError(
-                    f'{self._client.url} gave {read.get(name, 0)} {what}, but counts {min(count, now[name])}. Does its '
+                    f'{self._client.url} gave {read.get(name, 0)} {what}, but counts {min(total, now[name])}. Does its '
                     'search engine know all of them (`argilla_server search-engine reindex`)? Nothing is wrong with '
                     'what was read, but it is not all: run the job again.'
                 )

@@ -13,7 +13,6 @@ import apache_beam as beam
 import msgspec
 from apache_beam.io.restriction_trackers import OffsetRange, OffsetRestrictionTracker
 from apache_beam.io.watermark_estimators import ManualWatermarkEstimator
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.core import RestrictionProvider
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import MAX_TIMESTAMP, Duration, Timestamp
@@ -22,7 +21,7 @@ from beam_argilla.answers.answered import AnsweredRecord
 from beam_argilla.answers.names import called
 from beam_argilla.answers.slices import Slice, by_search
 from beam_argilla.answers.source import Asking, Selection, Source, answered
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.refusing import refuse
 from beam_argilla.server.connection import ArgillaConnection
 from beam_argilla.server.listing import activity, search
@@ -104,7 +103,7 @@ class Watch(Asking, RestrictionProvider):
             if not tracker.try_claim(micros):
                 return
             for _, record in at_once:
-                Metrics.counter(NAMESPACE, 'responses_read').inc()
+                count('responses_read')
                 yield TimestampedValue(record, Timestamp(micros=micros))
         if now.server_time - _SETTLED > now.changed_at:
             self._quiet = now.changed_at

@@ -10,7 +10,6 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam import typehints
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.trigger import AccumulationMode, DefaultTrigger
 from apache_beam.utils.windowed_value import WindowedValue
 
@@ -20,7 +19,7 @@ from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids,
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Order, Policies
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, remove_once_read, write_segments
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count, timed
 from beam_argilla.partitions import split
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.threads import in_background
@@ -225,6 +224,7 @@ class _Partition(beam.DoFn):
         self._bytes = 0
         self._writing: Future[list[WindowedValue]] | None = None
 
+    @timed('group')
     def process(
         self, table: pa.Table, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[WindowedValue]:
@@ -236,6 +236,7 @@ class _Partition(beam.DoFn):
         if self._bytes >= _BUFFER_BYTES:
             yield from self._flush()
 
+    @timed('group')
     def finish_bundle(self) -> Iterator[WindowedValue]:
         yield from self._flush()
         yield from self._written()
@@ -297,6 +298,7 @@ class _Merge(beam.DoFn):
         self._policies = policies
         self._order = order
 
+    @timed('group')
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[Any]:
         _, addresses = element
         for output in merge(map(_slice, addresses), self._policies, order=self._order):
@@ -338,6 +340,7 @@ class _Arrange(beam.DoFn):
         self._policies = policies
         self._order = order
 
+    @timed('group')
     def process(self, table: pa.Table) -> Iterator[Any]:
         yield from _emit(arrange(table, self._policies, self._order))
 
@@ -369,9 +372,8 @@ class _Repeated(beam.DoFn):
 
 
 def _emit(arranged: Arranged) -> Iterator[Any]:
-    for name, count in arranged.counts.items():
-        if count:
-            Metrics.counter(NAMESPACE, name).inc(count)
+    for name, number in arranged.counts.items():
+        count(name, number)
     yield from map(refuse, arranged.failed)
     if arranged.table.num_rows:
         yield arranged.table

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
 from beam_argilla.coding import GenerationTable
 from beam_argilla.generations import InputFacts, group_starts
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 
 # What groups are put in order by: the hash of their instruction id, and the id.
 _Key = tuple[bytes, str]
@@ -78,7 +77,7 @@ class _Last(beam.CombineFn):
 def _up_to(table: pa.Table, last: _Key | None) -> Iterator[pa.Table]:
     keep = np.array([last is None or key <= last for key in _keys(table)], bool)
     if not keep.all():
-        Metrics.counter(NAMESPACE, 'groups_left_out').inc(int((~keep).sum()))
+        count('groups_left_out', int((~keep).sum()))
         sizes = np.diff(np.append(group_starts(table), table.num_rows))
         table = table.filter(pa.array(np.repeat(keep, sizes)))
     if table.num_rows:

@@ -13,7 +13,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
@@ -28,7 +27,7 @@ from beam_argilla.generations import COLUMNS, METADATA_PREFIX, OPTIONAL, rows
 from beam_argilla.input.repairable import unmarked
 from beam_argilla.input.rows import MAX_ROWS, from_rows
 from beam_argilla.input.view import row_is_wide
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.records import Record, Suggestion, record_digest
 from beam_argilla.refusing import Fallible, Refused, refuse
 
@@ -136,14 +135,14 @@ def _with_set(place: Place, digests: Iterable[str | None]) -> tuple[Place, froze
 def _refusals_left(failed: FailedRecord, again: Replaced) -> Iterator[FailedRecord]:
     place = _row_of(failed)
     if place is not None and failed.digests in again.get(place, ()):
-        Metrics.counter(NAMESPACE, f'retried_{failed.error}').inc()
+        count(f'retried_{failed.error}')
     else:
         yield failed
 
 
 def _records_left(record: Record, again: Replaced) -> Iterator[Record]:
     if record.external_id in again and record_digest(record) in again[record.external_id]:
-        Metrics.counter(NAMESPACE, 'replaced_records').inc()
+        count('replaced_records')
     else:
         yield record
 
@@ -171,7 +170,7 @@ def _without(table: pa.Table, again: Replaced) -> pa.Table:
     replaced = [i for i, row in zip(suspects, found, strict=True) if digest(row) in again[row['instruction_id']]]
     kept: np.ndarray = np.ones(table.num_rows, bool)
     kept[replaced] = False
-    Metrics.counter(NAMESPACE, 'replaced_rows').inc(len(replaced))
+    count('replaced_rows', len(replaced))
     return table.filter(pa.array(kept))
 
 
@@ -277,7 +276,7 @@ class _Parse(beam.DoFn):
         path, number, text = element
         if (path, number) in repeated:
             return
-        Metrics.counter(NAMESPACE, 'read_again').inc()
+        count('read_again')
         try:
             line = _line(text)
         except _Broken as e:

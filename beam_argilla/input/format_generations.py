@@ -19,6 +19,7 @@ from beam_argilla.input.frames import as_table
 from beam_argilla.input.kind import pieces
 from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
+from beam_argilla.metrics import count, timed
 from beam_argilla.refusing import Fallible, Refused, refuse
 
 
@@ -102,10 +103,7 @@ class _Format(beam.DoFn):
     ) -> Iterator[Any]:
         table = as_table(element, self._needed)
         if isinstance(table, pa.Table):
-            for piece in pieces(table):
-                tables, failed = canonical_tables(piece, self._columns)
-                yield from map(refuse, failed)
-                yield from tables
+            yield from self._of_table(table)
             return
         if table is not None:
             check_columns(list(table[0]), self._columns)
@@ -119,8 +117,19 @@ class _Format(beam.DoFn):
         for window in list(self._rows):
             yield from self._flush(window)
 
+    @timed('read')
+    def _of_table(self, table: pa.Table) -> Iterator[Any]:
+        for piece in pieces(table):
+            count('rows_read', piece.num_rows)
+            tables, failed = canonical_tables(piece, self._columns)
+            yield from map(refuse, failed)
+            yield from tables
+
+    @timed('read')
     def _flush(self, window: Any) -> Iterator[Any]:
         stamp = WindowedValue(None, self._timestamps[window], (window,))
-        tables, failed = from_rows(self._rows.pop(window), self._columns)
+        rows = self._rows.pop(window)
+        count('rows_read', len(rows))
+        tables, failed = from_rows(rows, self._columns)
         yield from (refuse(f, stamp) for f in failed)
         yield from map(stamp.with_value, tables)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, as_columns
@@ -18,7 +17,7 @@ from beam_argilla.input.kind import MAX_BATCH_ROWS, pieces
 from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS
 from beam_argilla.input.saved import named
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count, timed
 from beam_argilla.refusing import Fallible, Refused, refuse
 
 _PART_ROWS = 16 * MAX_BATCH_ROWS  # that one worker reads in one go
@@ -85,9 +84,10 @@ class _Read(beam.DoFn):
         self._dataset = dataset
         self._columns = columns
 
+    @timed('read')
     def process(self, part: tuple[int, int]) -> Iterator[Any]:
         for rows in self._rows(*part):
-            Metrics.counter(NAMESPACE, 'rows_read').inc(len(rows))
+            count('rows_read', len(rows))
             tables, failed = canonical_tables(rows, self._columns)
             yield from map(refuse, failed)
             for table in tables:

@@ -11,7 +11,6 @@ from typing import Any, cast
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.metrics import Metrics
 
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, Literal, as_columns
@@ -40,7 +39,7 @@ from beam_argilla.input.roles import columns_to_read
 from beam_argilla.input.schemas import look
 from beam_argilla.input.sources import read, schema_of
 from beam_argilla.input.tables import Origin
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count, timed
 from beam_argilla.refusing import Collect, Fallible, Refused, refuse
 from beam_argilla.runners import keep_prism_from_splitting
 from beam_argilla.scale import Scale
@@ -295,6 +294,7 @@ class _Read(beam.DoFn):
         self._parents = parents
         self._source = source
 
+    @timed('read')
     def process(self, part: Part) -> Iterator[Any]:
         outputs = self._canonical(part)
         if self._clustered:
@@ -309,10 +309,10 @@ class _Read(beam.DoFn):
     def _canonical(self, part: Part) -> Iterator[Any]:
         for piece in read(part, partial(columns_to_read, self._columns)):
             if isinstance(piece, FailedRecord):
-                Metrics.counter(NAMESPACE, 'rows_read').inc()
+                count('rows_read')
                 yield refuse(piece)
                 continue
-            Metrics.counter(NAMESPACE, 'rows_read').inc(len(piece.numbers))
+            count('rows_read', len(piece.numbers))
             try:
                 rows, numbers, columns = piece.rows, piece.numbers, self._columns
                 if self._parents is not None and self._parents.tree is not None:

@@ -27,11 +27,13 @@ class Upserted(NamedTuple):
         record_id: the server's UUID of it.
         created: True if it was new, False if it was there already.
         suggestions: question id → id of the suggestion, of all that the record has now.
+        inserted_at: when it was made, by the server's clock.
     """
 
     record_id: str
     created: bool
     suggestions: Mapping[str, str]
+    inserted_at: str
 
 
 # The server answers a bulk request with all of the records. Of these msgspec makes what is needed, in a sixth of the
@@ -187,7 +189,9 @@ def upsert(
         changed = any(stamped.updated_at > stamped.inserted_at for stamped in _stamped([record]))
         return record.inserted_at > sent.after and record.inserted_at >= earliest and (in_doubt or not changed)
 
-    return [Upserted(r.id, is_new(r), {s.question_id: s.id for s in r.suggestions or ()}) for r in records]
+    return [
+        Upserted(r.id, is_new(r), {s.question_id: s.id for s in r.suggestions or ()}, r.inserted_at) for r in records
+    ]
 
 
 # What argilla-server calls it when two requests insert the same external ids at the same time: one of them is undone.

@@ -21,7 +21,7 @@ from beam_argilla.errors import (
     WorkspaceNotFoundError,
 )
 from beam_argilla.server.address import check_names
-from beam_argilla.server.bulk import count_records
+from beam_argilla.server.bulk import count_records, newest_record
 from beam_argilla.server.cleaning import shortened
 from beam_argilla.server.client import Client, WhoAmI
 from beam_argilla.server.connection import ArgillaConnection
@@ -111,12 +111,15 @@ class Dataset(NamedTuple):
         url: its web page.
         settings: as they are now.
         question_ids: question name → UUID.
+        newest: when the newest record was made of those that were there before the job wrote any, by the server's
+            clock; empty if there was none, or nobody looked.
     """
 
     id: str
     url: str
     settings: DatasetSettings
     question_ids: Mapping[str, str]
+    newest: str = ''
 
 
 def check_dataset(
@@ -251,10 +254,13 @@ def ensure_dataset(
         _complete(client, found['id'], draft, settings)
     dataset = read_dataset(client, found['id'])
     check_differences(name, workspace, settings, dataset)
-    if _made_by(found) not in (None, job):
+    maker = _made_by(found)
+    if maker is not None and maker == job:
+        return dataset
+    if maker is not None:
         # Another job made it, and would remove it if it failed before it wrote anything. It is ours now as well.
         client.json('PATCH', f'/datasets/{dataset.id}', _Made, content=orjson.dumps({'metadata': None}))
-    return dataset
+    return dataset._replace(newest=newest_record(client, dataset.id) or '')
 
 
 def remove_if_unused(client: Client, name: str, workspace: str, job: str) -> None:

@@ -7,9 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from apache_beam.metrics import Metrics
-
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
 from beam_argilla.server.datasets import Dataset
@@ -41,7 +39,7 @@ class Adopt(Compare):
                     named = adopted.external_id or adopted.record_id
                     yield refuse(failed_record(record, 'validate', 'AnsweredRecord', _ANSWERED.format(named)))
                     continue
-                Metrics.counter(NAMESPACE, 'records_adopted').inc()
+                count('records_adopted')
                 yield self.compared(fitted._replace(record_id=adopted.record_id), adopted)
 
     def _matched(self, records: list[Record], others: list[Existing]) -> Iterator[tuple[Record, Existing | None]]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.metrics import Metrics
 
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord
 from beam_argilla.generations import InputFacts, metadata_columns
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count, timed
 from beam_argilla.records import Record
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.tasks.task import Task
@@ -79,6 +78,7 @@ class _Build(beam.DoFn):
     def __init__(self, task: Task):
         self._task = task
 
+    @timed('build')
     def process(self, table: pa.Table) -> Iterator[Any]:
         built = warned = 0
         _check_metadata(self._task, metadata_columns(table))
@@ -89,6 +89,5 @@ class _Build(beam.DoFn):
             built += 1
             warned += len(record.warnings)
             yield record
-        Metrics.counter(NAMESPACE, 'records_built').inc(built)
-        if warned:
-            Metrics.counter(NAMESPACE, 'warnings').inc(warned)
+        count('records_built', built)
+        count('warnings', warned)

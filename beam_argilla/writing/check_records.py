@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import orjson
 from apache_beam import coders
-from apache_beam.metrics import Metrics
 
 from beam_argilla.errors import InvalidRecordError
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import Fallible, Refused, refuse
 from beam_argilla.server.encoder import Encoder
@@ -94,5 +93,5 @@ class _Check(beam.DoFn):
         except InvalidRecordError as e:
             yield refuse(failed_record(record, 'validate', e.error, str(e)))
         else:
-            Metrics.counter(NAMESPACE, 'records_checked').inc()
+            count('records_checked')
             yield CheckedRecord(record.external_id, item.decode())

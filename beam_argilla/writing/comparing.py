@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from beam_argilla.errors import InvalidRecordError
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.records import Record
 from beam_argilla.server.bulk import Item, decode_item
 from beam_argilla.server.encoder import Encoder
@@ -34,7 +33,7 @@ class Compare(beam.DoFn):
     def compared(self, record: Record, found: Existing | None) -> Any:
         """The record if it is to be sent, else that it is there."""
         if found is not None and self._skip_unchanged and self._same(record, found):
-            Metrics.counter(NAMESPACE, 'records_unchanged').inc()
+            count('records_unchanged')
             written = WrittenRecord(record.external_id, found.record_id, 'unchanged', record.warnings)
             return beam.pvalue.TaggedOutput('unchanged', written)
         return record

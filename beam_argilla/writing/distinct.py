@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 
 from beam_argilla.failures import to_json
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import Refused, refuse
 from beam_argilla.server.datasets import Dataset
@@ -124,7 +123,7 @@ class _Choose(Compare):
                 yield from (refuse(failed_record(r, 'validate', 'DuplicateExternalId', message)) for r in records)
                 continue
             if others:
-                Metrics.counter(NAMESPACE, 'duplicate_records').inc(len(others))
+                count('duplicate_records', len(others))
             if self._adopt and external_id not in existing:
                 shard = _shard_of_subject(subject(first.fields, dataset.settings))
                 yield beam.pvalue.TaggedOutput('missing', (shard, first))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from apache_beam import coders
 
 from beam_argilla.failures import FailedRecord
 from beam_argilla.refusing import Refused
+from beam_argilla.writing.summarize import Summarize
 
 
 class WrittenRecord(NamedTuple):
@@ -43,12 +45,23 @@ class WriteResult:
     consuming it (or with an error handler).
 
     Attributes:
+        dataset: PCollection of the `Dataset` that is written to.
         written: PCollection of `WrittenRecord`.
         failed: PCollection of `FailedRecord`.
+        summary: PCollection of one `WriteSummary`, once all is written; of input in windows, one of each window in
+            which there was something (and of each pane, if its trigger fires several times). It costs a small shuffle,
+            if it is asked for, and does not consume `failed`. ValueError: the input never ends, and has no windows.
     """
 
-    def __init__(self, written: beam.PCollection, failed: beam.PCollection, guard: beam.ParDo | None):
+    def __init__(
+        self,
+        written: beam.PCollection,
+        failed: beam.PCollection,
+        dataset: beam.PCollection,
+        guard: beam.ParDo | None,
+    ):
         self.written = written
+        self.dataset = dataset
         self._failed = failed
         self._guard = guard
 
@@ -58,13 +71,20 @@ class WriteResult:
             self._guard.fn.armed = False
         return self._failed
 
+    @functools.cached_property
+    def summary(self) -> beam.PCollection:
+        label = f'Summary of {self.written.producer.full_label}'  # two writes of one pipeline have two
+        return (self.written, self._failed) | label >> Summarize(self.dataset)
 
-def write_result(written: beam.PCollection, failed: beam.PCollection, error_handler: Any) -> WriteResult:
+
+def write_result(
+    written: beam.PCollection, failed: beam.PCollection, dataset: beam.PCollection, error_handler: Any
+) -> WriteResult:
     written.element_type = WrittenRecord
     failed.element_type = FailedRecord
     if error_handler is not None:
         error_handler.add_error_pcollection(failed)
-        return WriteResult(written, failed, None)
+        return WriteResult(written, failed, dataset, None)
     guard = beam.ParDo(Refused())
     _ = failed | 'Fail unless consumed' >> guard
-    return WriteResult(written, failed, guard)
+    return WriteResult(written, failed, dataset, guard)

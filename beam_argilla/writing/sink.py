@@ -29,7 +29,7 @@ from beam_argilla.errors import (
     InvalidRecordsError,
     RejectedBatchError,
 )
-from beam_argilla.metrics import NAMESPACE
+from beam_argilla.metrics import NAMESPACE, count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
 from beam_argilla.server.bulk import (
@@ -383,17 +383,20 @@ class WriteRecordsFn(beam.DoFn):
     def _count(self, report: _Report) -> None:
         upserted = [outcome for _, outcome in report.outcomes if isinstance(outcome, Upserted)]
         created = sum(outcome.created for outcome in upserted)
-        for name, count in (('records_created', created), ('records_updated', len(upserted) - created)):
-            if count:
-                Metrics.counter(NAMESPACE, name).inc(count)
+        count('records_created', created)
+        count('records_updated', len(upserted) - created)
+        # A runner that loses a worker, or an answer of it, has what it did done again by another.
+        again = sum(not outcome.created and outcome.inserted_at > self._dataset.newest for outcome in upserted)
+        count('records_repeated', again)
         for records, size, seconds in report.requests:
-            Metrics.counter(NAMESPACE, 'requests').inc()
+            count('requests')
+            count('microseconds_write', int(seconds * 1e6))
             Metrics.distribution(NAMESPACE, 'records_per_request').update(records)
             Metrics.distribution(NAMESPACE, 'bytes_per_request').update(size)
             Metrics.distribution(NAMESPACE, 'request_milliseconds').update(int(seconds * 1000))
         for attempt in report.retries:
             assert attempt.failure is not None
-            Metrics.counter(NAMESPACE, f'retries_{attempt.failure.cause}').inc()
+            count(f'retries_{attempt.failure.cause}')
             self._unreported += attempt.wait / self._sender.flow.limit  # others may have gone on meanwhile
         if self._unreported >= 1:
             self._throttled.signal_throttled(int(self._unreported))

@@ -15,6 +15,7 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Lineage
 from apache_beam.transforms.trigger import AccumulationMode
 
+from beam_argilla.metrics import add_text
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
 from beam_argilla.runners import when_failed, workers_run_here
@@ -24,6 +25,7 @@ from beam_argilla.server.connection import ArgillaConnection, check_connection, 
 from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
+from beam_argilla.summary import DATASETS
 from beam_argilla.threads import in_background
 from beam_argilla.writing.as_record import as_record
 from beam_argilla.writing.distinct import Distinct
@@ -176,6 +178,7 @@ class WriteRecords(beam.PTransform):
         return write_result(
             _flatten('Written', [written.written, *unchanged]),
             _flatten('Refused', [written[Refused.TAG], *refused]),
+            dataset,
             self._error_handler,
         )
 
@@ -213,6 +216,7 @@ class _EnsureDataset(beam.DoFn):
             )
             if not self._adopt:
                 warn_of_others(client, self._name, dataset)
+        add_text(DATASETS, dataset.url)
         Lineage.sinks().add('argilla', self._workspace, self._name)
         yield dataset
 

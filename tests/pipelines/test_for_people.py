@@ -70,11 +70,11 @@ def test_a_job_that_works_says_what_it_did_and_where_it_is_and_nothing_else(run,
     ]
     assert "rating '9' of generations-0 is not one of 1, 2, 3, 4, 5: not suggested" in out.splitlines()[0]
     assert out.splitlines()[4] == '1 refused: NullGeneration 1'
-    assert out.splitlines()[6:] == [f'What was refused, and why: {failed}-*.jsonl', out.splitlines()[-1]]
+    assert out.splitlines()[-2:] == [f'What was refused, and why: {failed}-*.jsonl', out.splitlines()[-1]]
     assert re.fullmatch(rf'The dataset: {argilla_server.api_url}/dataset/\S+/annotation-mode', out.splitlines()[-1])
 
 
-@pytest.mark.parametrize('engine', [ENGINES[0], ENGINES[-1]])
+@pytest.mark.parametrize('engine', [ENGINES[0], *ENGINES[2:]])
 def test_a_dry_run_shows_a_record_and_some_refusals(run, file, engine):
     pq.write_table(pa.Table.from_pylist([*rows(3), {**rows(1)[0], 'generation': None}]), file)
     status, out, err = run('--input', file, '--dataset', 'x', '--dry_run', *engine, ARGILLA_API_URL='')
@@ -113,7 +113,7 @@ from pipelines import messages, parquet_to_argilla
 messages.quieten()
 from pipelines import load
 
-def run(job, p):
+def run(*_):
     os.write(2, b'an engine says something, ')
     return 1 / 0 if {crashes} else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 
 import beam_argilla as ba
 from beam_argilla.failures import failed_rows
-from pipelines import demo, options, parquet_to_argilla
+from pipelines import demo, load, options, parquet_to_argilla
 from tests.answers.people import Person, record_ids
 from tests.demonstration import demonstration
 from tests.samples import rows, unique
@@ -70,7 +71,7 @@ def test_it_fills_a_dataset_and_says_so_and_sends_again_only_what_has_changed(se
     job = ('--input', files, '--dataset', name, *BASE, *metadata, '--namespace', 'n', '--skip_unchanged')
     status, out, err = run(*job)
     assert (status, err) == (0, '')
-    assert '120 rows read, 30 groups\n30 records written: 30 created, 0 updated\n0 refused\n' in out
+    assert '120 rows read, 30 groups\n30 records written: 30 created, 0 updated\n0 refused\n  read   120 rows ' in out
     assert re.search(r'\d+\.\d seconds\nThe dataset: ' + re.escape(server.api_url) + '/dataset/.*/annotation-mode', out)
     written = records(server, name)
     assert set(written) == {f'n/i{g:04d}' for g in range(30)}
@@ -79,6 +80,31 @@ def test_it_fills_a_dataset_and_says_so_and_sends_again_only_what_has_changed(se
     status, out, _ = run(*job)
     assert status == 0
     assert '0 records written: 0 created, 0 updated\n30 unchanged, so not sent\n' in out
+
+
+def test_a_summary_for_programs_is_written_also_of_what_fails(server, spoilt, run, tmp_path):
+    path = tmp_path / 'new' / 'summary.json'
+    name = unique('program')
+    job = ('--input', spoilt, '--dataset', name, *BASE, '--summary', str(path))
+    status, out, _ = run(*job, '--failed', str(tmp_path / 'failed'))
+    told = json.loads(path.read_text())
+    assert (told['status'], told['error'], told['complete']) == (status, None, True) == (0, None, True)
+    assert (told['dataset'], told['workspace'], told['dry_run']) == (name, 'default', False)
+    assert (told['rows_read'], told['records_created'], told['warnings']) == (13, 2, 1)
+    assert told['refused'] == {'InstructionConflict': 1, 'NullGeneration': 1}
+    assert f'The dataset: {told["datasets"][0]}\n' in out
+
+    status, _, err = run(*job)  # in the place of the first
+    told = json.loads(path.read_text())
+    assert (told['status'], told['complete'], told['rows_read']) == (status, False, 13) == (1, False, 13)
+    assert err == f'error: {told["error"]}\n'
+    assert told['num_refused'] > 0
+
+    status, _, err = run(*job, '--summary=', '--dry_run', '--failed', str(tmp_path / 'failed'))
+    assert (status, 'is given more than once' in err) == (2, True)
+    status, _, err = run(*job[:-1], f'{spoilt}/summary.json')
+    assert status == 2
+    assert re.match(r'error: The summary cannot be written to .*\(--summary\)', err)
 
 
 def test_an_unknown_option_is_told_without_its_value(server, files, run):
@@ -130,6 +156,18 @@ def test_a_dry_run_shows_what_would_be_sent_and_writes_nothing(spoilt, run, monk
     assert '2 records would be written (dry run: nothing was)' in rest
     assert 'Refused: i0000: InstructionConflict: ' in out
     assert '2 refused: InstructionConflict 1, NullGeneration 1' in rest
+
+
+def test_what_is_shown_costs_no_shuffle(server, spoilt):
+    def shuffles(*more: str) -> int:
+        argv = ['--input', spoilt, '--dataset', unique('never'), *BASE, *more]
+        args, beam_args = options.parse(parquet_to_argilla.parser(), argv)
+        with contextlib.ExitStack() as tidying:
+            _, p = load.prepare(args, beam_args, tidying)
+            transforms = p.to_runner_api().components.transforms.values()
+        return sum(transform.spec.urn == 'beam:transform:group_by_key:v1' for transform in transforms)
+
+    assert shuffles('--dry_run') == shuffles('--preview', '3', '--failed', 'f') <= shuffles()
 
 
 def test_a_dry_run_leaves_what_earlier_runs_have_refused(spoilt, run, tmp_path, monkeypatch):

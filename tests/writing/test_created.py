@@ -7,6 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 import beam_argilla as ba
@@ -36,6 +37,16 @@ def test_a_second_run_right_behind_the_first_creates_nothing(connection, records
     assert write(connection, name, records[:20]) == (20, 0)
     assert write(connection, name, records, max_records=7) == (10, 20)
     assert write(connection, name, records) == (0, 30)
+
+
+def test_what_a_runner_does_again_is_told_from_what_was_there_before(connection):
+    name = unique('again')
+    write(connection, name, SUGGESTED[:10])
+    for expected in (20, 0):  # none was there before; all were
+        p = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions(['--direct_runner_bundle_repeat=1']))
+        _ = p | beam.Create(SUGGESTED) | ba.WriteRecords(name, connection=connection, settings=SETTINGS)
+        counts = counters(p.run())
+        assert (counts['records_updated'], counts['records_repeated']) == (30, expected)
 
 
 LOST = {
