@@ -52,6 +52,7 @@ bench: venv
 	$(PY) -m benchmarks.grouping --rows 200000 2000000
 	$(PY) -m benchmarks.sink
 	$(PY) -m benchmarks.reading
+	$(PY) -m benchmarks.start
 
 clean:
 	rm -rf $(VENV) $(GCP) .demo build dist *.egg-info

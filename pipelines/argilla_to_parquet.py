@@ -59,7 +59,8 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _start(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
-    from . import export
+    with program.importing():
+        from . import export
 
     return export.export(args, beam_args, aside)
 

@@ -60,7 +60,8 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _start(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
-    from . import load  # Beam and Arrow, once it is known that there is something to do
+    with program.importing():
+        from . import load  # Beam and Arrow, once it is known that there is something to do
 
     return load.load(args, beam_args, aside)
 

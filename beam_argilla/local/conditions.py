@@ -249,6 +249,9 @@ def _response_status_filter(condition: TermsFilter | RangeFilter) -> ColumnEleme
         raise ValueFormatError("Responses can be filtered by a question, or by terms of the property 'status'")
     statuses = condition.values
     responses = _responses(condition.scope, cast(Response.status, String))
+    if not statuses:
+        # None is asked for: all records, or all that the user has a response to, whatever its status.
+        return responses.any(lambda _: true()) if condition.scope.user else true()
     hits = [responses.any(lambda status: status.in_(statuses))]
     if ResponseStatusFilter.pending in statuses:
         # Of the user, if the filter is about one: no response yet.

@@ -1,7 +1,7 @@
 """SQLite under argilla-server: set up for several writers, migrated, and with an owner in it."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,12 @@ def close() -> None:
         _kept_open.pop().close()
 
 
-def migrate(path: Path) -> None:
+def migrate(path: Path, tell: Callable[[str], None]) -> None:
     """Brings the tables to the state that this argilla-server wants, and makes the full-text index.
+
+    Args:
+      path: The database; a new one if it is not there.
+      tell: Is told, before it begins, of work that takes its time.
 
     Raises:
       LocalServerError: The database is of a newer argilla-server, or damaged.
@@ -83,10 +87,13 @@ def migrate(path: Path) -> None:
         with closing(connect(path)) as connection:
             config = alembic_config()
             # Nothing to do at most starts, and Alembic takes its time to find that out.
-            if current_revision(connection) != ScriptDirectory.from_config(config).get_current_head():
+            revision = current_revision(connection)
+            if revision != ScriptDirectory.from_config(config).get_current_head():
+                if revision is not None:
+                    tell('it is brought up to date with this argilla-server, once.')
                 with set_up_by_alembic():
                     command.upgrade(config, 'head')
-            text_index.ensure_index(connection)
+            text_index.ensure_index(connection, tell)
     except CommandError as error:
         raise LocalServerError(
             f'The database {path} cannot be used by this argilla-server: {error}. Was it made by a newer one?'

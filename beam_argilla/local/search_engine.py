@@ -33,8 +33,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from beam_argilla.local.conditions import Conditions, metadata_values
 from beam_argilla.local.random_order import RANDOM_FUNCTION
-from beam_argilla.local.text_index import COLUMNS, INDEX_TABLE, TEXT_TABLE
-from beam_argilla.local.text_query import match
+from beam_argilla.local.similar_words import FuzzyWord
+from beam_argilla.local.text_index import COLUMNS, INDEX_TABLE, TEXT_TABLE, WORDS_TABLE
+from beam_argilla.local.text_query import match, parse
 
 NAME = 'sqlite'
 
@@ -188,9 +189,10 @@ async def _find(
         found = found.where(conditions.filter(filter))
     if query is not None:
         text_query = TextQuery(q=query) if isinstance(query, str) else query
-        matched = match(text_query.q)
-        if matched is None:
+        tree = parse(text_query.q)
+        if tree is None:
             return found.where(sqlalchemy.false()), score
+        matched = match(tree, {word: await _similar(session, word) for word in tree.fuzzy_words()})
         expression = matched.expression
         if text_query.field:
             expression = f'{{{await _column_of_field(session, dataset, text_query.field)}}} : ({expression})'
@@ -206,6 +208,15 @@ async def _column_of_field(session: AsyncSession, dataset: Dataset, name: str) -
     fields = select(Field.name).filter_by(dataset_id=dataset.id).order_by(Field.inserted_at, Field.id)
     names = (await session.scalars(fields)).all()
     return f'f{min(names.index(name), COLUMNS - 1)}'
+
+
+async def _similar(session: AsyncSession, word: FuzzyWord) -> list[str]:
+    """The words of the index that a fuzzy one stands for."""
+    fewest, most = word.lengths
+    term: ColumnElement[str] = literal_column('term')
+    statement = select(term).select_from(text(WORDS_TABLE)).where(func.length(term).between(fewest, most))
+    terms = (await session.scalars(statement)).all()
+    return await asyncio.to_thread(word.among, terms)
 
 
 def _hits(expression: str) -> Any:

@@ -10,12 +10,13 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from beam_argilla.local import database
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.supervisor import CONFIG_VARIABLE, ERROR_FILE
+from beam_argilla.local.supervisor import CONFIG_VARIABLE, ERROR_FILE, TOLD_FILE
 
 # How long requests in flight may go on after the server was told to end.
 GRACE_SECONDS = 3
@@ -70,13 +71,19 @@ def prepare(config: dict[str, Any]) -> Any:
     gc.freeze()
     gc.enable()
     path = Path(config['database'])
-    database.migrate(path)
+    database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
     database.use_for_sessions(path)
     asyncio.run(database.ensure_owner(config['username'], config['password'], config['api_key']))
     speedups.apply()
     web_ui.serve_without_remote_fonts(app)
     jobs.start()
     return OneWriterAtATime(app)
+
+
+def tell_the_caller(runtime: Path, what: str) -> None:
+    """Has a line said by `serve`, which waits for this process."""
+    with open(runtime / TOLD_FILE, 'a', encoding='utf-8') as told:
+        told.write(what + '\n')
 
 
 def end_with_the_caller(pipe: int, temporary: list[str]) -> None:

@@ -12,6 +12,7 @@ but it does so already when the *thread* that started them ends, and macOS canno
 
 import http.client
 import json
+import logging
 import os
 import shutil
 import socket
@@ -30,6 +31,7 @@ from beam_argilla.local.requirements import check_requirements, redis_server
 
 CONFIG_VARIABLE = 'BEAM_ARGILLA_LOCAL_CONFIG'
 ERROR_FILE = 'error.txt'
+TOLD_FILE = 'told.txt'
 HOME_LINK = 'home'
 
 STOP_SECONDS = 6.0
@@ -37,6 +39,8 @@ POLL_SECONDS = 0.05
 LOG_TAIL_BYTES = 4000
 # The path of a unix socket fits into 104 bytes (macOS), 108 (Linux).
 SOCKET_PATH_LIMIT = 100
+
+_LOGGER = logging.getLogger(__name__)
 
 # Run in the server process, which takes this package from where the caller has it, and nothing else from there.
 BOOTSTRAP = """
@@ -183,7 +187,8 @@ class LocalServer:
         }
         with suppress(FileNotFoundError):
             self._log_start = self.log.stat().st_size
-        (self._runtime / ERROR_FILE).unlink(missing_ok=True)
+        for name in (ERROR_FILE, TOLD_FILE):
+            (self._runtime / name).unlink(missing_ok=True)
         init = str(Path(__file__).resolve().parents[1] / '__init__.py')
         self._server = self._spawn(
             [sys.executable, '-c', BOOTSTRAP.format(init=init)],
@@ -210,9 +215,17 @@ class LocalServer:
 
     def _wait_until_ready(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while not self._answers():
+        told = 0
+        answers = False
+        while not answers:
             self.check()
-            if time.monotonic() > deadline:
+            answers = self._answers()
+            lines = self._told()
+            for line in lines[told:]:
+                _LOGGER.warning('%s was used by another version: %s', self.home, line)
+            told = len(lines)
+            # What grew for weeks may need minutes to be brought up to date, and a process that dies is seen above.
+            if not answers and not told and time.monotonic() > deadline:
                 raise LocalServerError(
                     f'The Argilla server does not answer at {self.api_url} after {timeout:g} s. '
                     f'The end of {self.log}:\n{self._log_tail()}',
@@ -229,6 +242,13 @@ class LocalServer:
             return False
         finally:
             connection.close()
+
+    def _told(self) -> list[str]:
+        """What a server that does not answer yet says that takes so long, a line each."""
+        try:
+            return (self._runtime / TOLD_FILE).read_text(encoding='utf-8').splitlines()
+        except FileNotFoundError:
+            return []
 
     def _death(self, name: str, status: int) -> LocalServerError:
         with suppress(FileNotFoundError):
@@ -289,7 +309,8 @@ def serve(
       elasticsearch: The URL of an Elasticsearch 8 or an OpenSearch 2 that searches, as in a deployment of Argilla,
         instead of what this package brings. It must know all records that the home has: use a new home, or run
         ``argilla_server search-engine reindex``.
-      timeout: Seconds that the server may take until it answers.
+      timeout: Seconds that the server may take until it answers. What a home of another version needs once, to be
+        brought up to date, is told by a warning to the log ``beam_argilla.local.supervisor``, and may take longer.
 
     Yields:
       The server. It answers already, and the owner has the workspace ``'default'``.

@@ -8,15 +8,19 @@ for in all fields or in one, and a phrase never reaches from one field into the 
 """
 
 import sqlite3
+from collections.abc import Callable
 
-from beam_argilla.local.text import TOKENIZER, indexed_text
+from beam_argilla.local.text import indexed_text
+from beam_argilla.local.words import TOKENIZER
 
 # A dataset with more fields is fine; from this one on they share the last column, so they are found together.
 COLUMNS = 32
 
 TEXT_FUNCTION = 'beam_argilla_text'
-TEXT_TABLE = 'beam_argilla_text_v1'
-INDEX_TABLE = 'beam_argilla_index_v1'
+# Another version is another way to cut words: an index of the older one is made anew.
+TEXT_TABLE = 'beam_argilla_text_v2'
+INDEX_TABLE = 'beam_argilla_index_v2'
+WORDS_TABLE = 'beam_argilla_words_v2'
 _PREFIX = 'beam_argilla_'
 
 _COLUMN_NAMES = [f'f{i}' for i in range(COLUMNS)]
@@ -56,21 +60,22 @@ _SCHEMA = [
     f"""CREATE VIRTUAL TABLE {INDEX_TABLE} USING fts5(
       {_LIST}, content={TEXT_TABLE}, content_rowid=id, tokenize="{TOKENIZER}"
     )""",
+    f"CREATE VIRTUAL TABLE {WORDS_TABLE} USING fts5vocab({INDEX_TABLE}, 'row')",
     f"""CREATE TRIGGER {TEXT_TABLE}_insert AFTER INSERT ON {TEXT_TABLE} BEGIN
       INSERT INTO {INDEX_TABLE} (rowid, {_LIST}) VALUES (new.id, {_NEW});
     END""",
     f"""CREATE TRIGGER {TEXT_TABLE}_delete AFTER DELETE ON {TEXT_TABLE} BEGIN
       INSERT INTO {INDEX_TABLE} ({INDEX_TABLE}, rowid, {_LIST}) VALUES ('delete', old.id, {_OLD});
     END""",
-    f"""CREATE TRIGGER {_PREFIX}records_insert_v1 AFTER INSERT ON records BEGIN
+    f"""CREATE TRIGGER {_PREFIX}records_insert_v2 AFTER INSERT ON records BEGIN
       {_INSERT_NEW};
     END""",
-    f"""CREATE TRIGGER {_PREFIX}records_update_v1 AFTER UPDATE OF fields ON records
+    f"""CREATE TRIGGER {_PREFIX}records_update_v2 AFTER UPDATE OF fields ON records
     WHEN new.fields IS NOT old.fields BEGIN
       DELETE FROM {TEXT_TABLE} WHERE record_id = old.id;
       {_INSERT_NEW};
     END""",
-    f"""CREATE TRIGGER {_PREFIX}records_delete_v1 AFTER DELETE ON records BEGIN
+    f"""CREATE TRIGGER {_PREFIX}records_delete_v2 AFTER DELETE ON records BEGIN
       DELETE FROM {TEXT_TABLE} WHERE record_id = old.id;
     END""",
 ]
@@ -83,17 +88,24 @@ def add_functions(connection: sqlite3.Connection) -> None:
     connection.create_function(TEXT_FUNCTION, 2, indexed_text, deterministic=True)
 
 
-def ensure_index(connection: sqlite3.Connection) -> None:
+def ensure_index(connection: sqlite3.Connection, tell: Callable[[str], None]) -> None:
     """Makes the index, with all records in it, if it is not there or not complete.
 
-    It is not after the first migration of a new database, and after one that made the table of the records anew, since
-    that drops the triggers.
+    It is not after the first migration of a new database, after one that made the table of the records anew, since that
+    drops the triggers, and where an older version of this package made it.
+
+    Args:
+      connection: One with the functions of `add_functions`.
+      tell: Is told, before it begins, of work that takes its time.
     """
     rows = connection.execute('SELECT name FROM sqlite_master WHERE name LIKE ? AND sql IS NOT NULL', (_PREFIX + '%',))
     present = {name for (name,) in rows}
     wanted = {statement.split()[3 if statement.startswith('CREATE VIRTUAL') else 2] for statement in _SCHEMA}
     if wanted <= present:
         return
+    (count,) = connection.execute('SELECT count(*) FROM records').fetchone()
+    if count:
+        tell(f'its records ({count:,}) are indexed for the search again, once.')
     with connection:
         connection.execute('BEGIN IMMEDIATE')
         # FTS5 removes its own tables with the index, whose name is the shortest of theirs.

@@ -4,14 +4,19 @@
     word + another   both               "some words"~2   near each other         -word     not
     word | another   one of them        (a | b) c        brackets                \\-word    a literal character
 
-There is no precedence: ``a b | c`` is ``(a b) | c``. Every text is a valid query, what makes no sense is ignored. Of a
-fuzzy word (``word~1``) only the word itself is found.
+    wrod~1           one letter (or two) may be another one, missing, or too much
+
+There is no precedence: ``a b | c`` is ``(a b) | c``. Every text is a valid query, what makes no sense is ignored. The
+beginning of a word, and a fuzzy one, are taken as they are: ``re-u*`` finds nothing, since no word has a hyphen in it.
 """
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial, reduce
 from typing import Literal
 
-from beam_argilla.local.text import words
+from beam_argilla.local.similar_words import MAX_EDITS, FuzzyWord
+from beam_argilla.local.words import folded, may_begin_a_word, words
 
 # Elasticsearch has a limit too. Neither FTS5 nor Python bears any depth.
 MAX_WORDS = 1024
@@ -19,6 +24,8 @@ MAX_DEPTH = 20
 
 _SPACE = ' \t\n\r'
 _MAX_SLOP = 1000
+# What no word is, so FTS5 finds nothing.
+_NOTHING = '"\'"'
 
 
 class TextQueryError(ValueError):
@@ -39,17 +46,25 @@ class Match:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Node:
-    """A leaf (an expression), or a combination of nodes."""
+class Node:
+    """A part of a query: a leaf (an expression of FTS5, or a fuzzy word), or a combination of parts."""
 
-    kind: Literal['leaf', 'and', 'or', 'not']
+    kind: Literal['leaf', 'fuzzy', 'and', 'or', 'not']
     expression: str = ''
-    children: tuple['_Node', ...] = ()
+    fuzzy: FuzzyWord | None = None
+    children: tuple['Node', ...] = ()
     depth: int = 0
 
+    def fuzzy_words(self) -> Iterator[FuzzyWord]:
+        """The fuzzy words in it, whose similar ones `match` must be told."""
+        if self.fuzzy is not None:
+            yield self.fuzzy
+        for child in self.children:
+            yield from child.fuzzy_words()
 
-def match(query: str) -> Match | None:
-    """Translates a query.
+
+def parse(query: str) -> Node | None:
+    """Reads a query.
 
     Returns:
       None if nothing is left of it, such as of ``'()'`` or ``'!'``. Such a query finds nothing.
@@ -57,8 +72,7 @@ def match(query: str) -> Match | None:
     Raises:
       TextQueryError: It has too many words, or too many levels of brackets.
     """
-    tree = _Parser(query).parse()
-    return None if tree is None else _compile(tree)
+    return _Parser(query).parse()
 
 
 @dataclasses.dataclass
@@ -66,11 +80,11 @@ class _Group:
     """The state of the parser within one pair of brackets."""
 
     end: int
-    top: _Node | None = None
+    top: Node | None = None
     operation: Literal['and', 'or'] | None = None
     negations: int = 0
 
-    def add(self, node: _Node | None) -> None:
+    def add(self, node: Node | None) -> None:
         """Combines a node with what has been read so far, with the operator before it."""
         negated, self.negations = self.negations % 2 == 1, 0
         if node is None:
@@ -90,7 +104,7 @@ class _Parser:
         self._words = 0
         self._closing = _matching_brackets(query)
 
-    def parse(self) -> _Node | None:
+    def parse(self) -> Node | None:
         groups = [_Group(len(self._query))]
         while True:
             group = groups[-1]
@@ -140,30 +154,30 @@ class _Parser:
         else:
             self._index = index + 1
             slop = self._distance(group.end)
-            parts = [part for word in words(text) for part in word]
-            self._count(len(parts))
-            if slop and len(parts) > 1:
-                near = ' '.join(f'"{part}"' for part in parts)
-                group.add(_Node('leaf', f'NEAR({near}, {min(slop, _MAX_SLOP)})'))
+            found = words(text)
+            self._count(len(found))
+            if slop and len(found) > 1:
+                near = ' '.join(_quoted(word) for word in found)
+                group.add(Node('leaf', f'NEAR({near}, {min(slop, _MAX_SLOP)})'))
+            elif found:
+                group.add(Node('leaf', _quoted(*found)))
             else:
-                group.add(_leaf(parts))
+                group.add(None)
 
-    def _word(self, end: int) -> _Node | None:
+    def _word(self, end: int) -> Node | None:
         start = self._index
         text, self._index = self._read(start, end, f'"|+(){_SPACE}', fuzzy=True)
-        self._distance(end)
         is_prefix = len(text) > 1 and self._query[start : self._index].endswith('*') and not self._is_escaped(start)
-        nodes = [_leaf(word) for word in words(text)]
-        self._count(len(nodes))
-        found = [node for node in nodes if node is not None]
-        if is_prefix and found:
-            found[-1] = _Node('leaf', found[-1].expression + ' *')
-        if not found:
-            return None
-        tree = found[0]
-        for node in found[1:]:
-            tree = _combined('and', tree, node)
-        return tree
+        if edits := min(self._distance(end), MAX_EDITS):
+            self._count(1)
+            return Node('fuzzy', fuzzy=FuzzyWord(folded(text), edits))
+        if is_prefix:
+            self._count(1)
+            beginning = folded(text[:-1])
+            return Node('leaf', f'{_quoted(beginning)} *' if may_begin_a_word(beginning) else _NOTHING)
+        found = [Node('leaf', _quoted(word)) for word in words(text)]
+        self._count(len(found))
+        return reduce(partial(_combined, 'and'), found) if found else None
 
     def _is_escaped(self, start: int) -> bool:
         """Whether the last character that was read has a backslash before it that counts."""
@@ -212,16 +226,16 @@ def _matching_brackets(query: str) -> dict[int, int]:
     return closing
 
 
-def _leaf(parts: list[str]) -> _Node | None:
-    # The parts hold no quotes and no other character that means something to FTS5, see `words`.
-    return _Node('leaf', '"' + ' '.join(parts) + '"') if parts else None
+def _quoted(*phrase: str) -> str:
+    # Words hold no quotes, see `folded`, and nothing else means something to FTS5 within these.
+    return f'"{" ".join(phrase)}"'
 
 
-def _not(node: _Node) -> _Node:
-    return node.children[0] if node.kind == 'not' else _Node('not', children=(node,), depth=node.depth)
+def _not(node: Node) -> Node:
+    return node.children[0] if node.kind == 'not' else Node('not', children=(node,), depth=node.depth)
 
 
-def _combined(kind: Literal['and', 'or'], left: _Node, right: _Node) -> _Node:
+def _combined(kind: Literal['and', 'or'], left: Node, right: Node) -> Node:
     children = (
         *(left.children if left.kind == kind else (left,)),
         *(right.children if right.kind == kind else (right,)),
@@ -229,17 +243,24 @@ def _combined(kind: Literal['and', 'or'], left: _Node, right: _Node) -> _Node:
     depth = 1 + max(child.depth for child in children)
     if depth > MAX_DEPTH:
         raise TextQueryError(f'The text query has more than {MAX_DEPTH} levels')
-    return _Node(kind, children=children, depth=depth)
+    return Node(kind, children=children, depth=depth)
 
 
-def _compile(node: _Node) -> Match:
-    """Moves the negations outwards, until each is a "but not" or the only one of the whole query."""
+def match(node: Node, similar: Mapping[FuzzyWord, Sequence[str]]) -> Match:
+    """Translates a query, of which the negations move outwards: each to a "but not", or to the only one of the whole.
+
+    Args:
+      node: The query, or a part of it.
+      similar: The words in the index that each of its fuzzy words stands for.
+    """
+    if node.fuzzy is not None:
+        return Match(_joined('OR', [_quoted(word) for word in similar[node.fuzzy]]) or _NOTHING)
     if node.kind == 'leaf':
         return Match(node.expression)
     if node.kind == 'not':
-        inner = _compile(node.children[0])
+        inner = match(node.children[0], similar)
         return Match(inner.expression, not inner.negated)
-    matches = [_compile(child) for child in node.children]
+    matches = [match(child, similar) for child in node.children]
     wanted = [m.expression for m in matches if not m.negated]
     unwanted = [m.expression for m in matches if m.negated]
     if node.kind == 'and':

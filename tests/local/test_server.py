@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 
 import argilla as rg
@@ -105,9 +106,9 @@ def test_index_follows_the_records(argilla_server):
     # Nothing is left of a deleted dataset, and the index is sound.
     connection = sqlite3.connect(argilla_server.home / 'argilla.db')
     assert connection.execute(
-        "SELECT count(*) FROM beam_argilla_text_v1 WHERE f0 LIKE '%pear%' OR f0 LIKE '%apple%'"
+        "SELECT count(*) FROM beam_argilla_text_v2 WHERE f0 LIKE '%pear%' OR f0 LIKE '%apple%'"
     ).fetchone() == (0,)
-    connection.execute("INSERT INTO beam_argilla_index_v1 (beam_argilla_index_v1) VALUES ('integrity-check')")
+    connection.execute("INSERT INTO beam_argilla_index_v2 (beam_argilla_index_v2) VALUES ('integrity-check')")
     connection.rollback()
     connection.close()
 
@@ -372,7 +373,11 @@ def test_life_of_a_home(tmp_path, command_line):
     # All of the data is in one file, fit to be copied.
     assert not list(home.glob('argilla.db-*'))
 
-    # Without options it is as it was made.
+    # Without options it is as it was made; what an older version of this package has not indexed is.
+    with closing(sqlite3.connect(home / 'argilla.db')) as database:
+        database.execute('DROP TABLE beam_argilla_words_v2')
+        database.execute('DELETE FROM beam_argilla_text_v2')
+        database.commit()
     second = command_line('--home', home)
     second.username, second.api_key = 'me', 'a.key.of.mine'
     assert log_in(second, 'a password of mine').status_code == 201
@@ -382,7 +387,7 @@ def test_life_of_a_home(tmp_path, command_line):
     dataset = client(second).datasets(dataset.name)
     assert found(dataset, '"find again"') == ['something to find again']
     second.process.kill()
-    second.process.wait()
+    assert f'{home} was used by another version: its records (1) are indexed' in second.process.communicate()[1]
     assert second.all_gone()
 
     # Started again at once after SIGKILL, in this process, with another password and key.
