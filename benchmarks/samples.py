@@ -12,10 +12,10 @@ _WORDS = 'the quick brown fox jumps over a lazy dog and then a few more words fo
 
 
 @functools.cache
-def records(count: int) -> list[ba.Record]:
-    """Preference records of about 4 kB, with 8 suggestions."""
+def records(count: int, first: int = 0) -> list[ba.Record]:
+    """Preference records of about 4 kB, with 8 suggestions, that are numbered from `first` on."""
     out = []
-    for i in range(count):
+    for i in range(first, first + count):
         fields = {'id': f'i{i}', 'instruction': f'Instruction {i}: {_WORDS}'}
         fields |= {f'generations-{g}': f'Answer {g} to {i}: {_WORDS * 8}' for g in range(GENERATIONS)}
         suggestions = []

@@ -28,7 +28,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
-from beam_argilla.local import LocalServer, serve, supervisor
+from beam_argilla.local import LocalServer, serve
 from benchmarks.samples import GENERATIONS, TASK, records
 
 
@@ -130,20 +130,6 @@ def rerun(title: str, server: LocalServer, count: int, repeat: int) -> None:
 
 
 @contextlib.contextmanager
-def without_speedups() -> Iterator[LocalServer]:
-    """The local server without what `beam_argilla.local` does for its speed."""
-    ours = supervisor.BOOTSTRAP
-    slow = 'from beam_argilla.local import speedups\nspeedups.apply = lambda: None\nmain()'
-    supervisor.BOOTSTRAP = ours.replace('main()', slow)
-    assert slow in supervisor.BOOTSTRAP
-    try:
-        with serve() as server:
-            yield server
-    finally:
-        supervisor.BOOTSTRAP = ours
-
-
-@contextlib.contextmanager
 def fake_server() -> Iterator[str]:
     """A server that answers at once, in a process of its own."""
     with socket.socket() as s:
@@ -173,7 +159,7 @@ def main() -> None:
         connection = ba.ArgillaConnection(url, api_key=RawSecret('key'))
         client_cpu(connection, url, 5 * args.records)
         sweep('fake server', connection, 5 * args.records, args.repeat, lambda: 'fake')
-    with without_speedups() as server:
+    with serve(stock=True) as server:
         rerun('local Argilla without its speed-ups', server, args.records, args.repeat)
     with serve() as server:
         rerun('local Argilla', server, args.records, args.repeat)

@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             username=options.username,
             password=options.password or os.environ.get(PASSWORD_VARIABLE),
             api_key=options.api_key or os.environ.get(API_KEY_VARIABLE),
+            stock=options.stock,
         ) as server:
             print(greeting(server), flush=True)
             if danger := warning(server):
@@ -94,6 +95,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument('--username', help=f'name of the owner (new home: {DEFAULT_USERNAME})')
     result.add_argument('--password', help=f'at least 8 characters (new home: {DEFAULT_PASSWORD})')
     result.add_argument('--api-key', help=f'API key of the owner (new home: {DEFAULT_API_KEY})')
+    result.add_argument(
+        '--stock', action='store_true', help="write and read records in argilla-server's own ways, which are slower"
+    )
     return result
 
 

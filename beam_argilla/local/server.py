@@ -74,7 +74,8 @@ def prepare(config: dict[str, Any]) -> Any:
     database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
     database.use_for_sessions(path)
     asyncio.run(database.ensure_owner(config['username'], config['password'], config['api_key']))
-    speedups.apply()
+    if not config['stock']:
+        speedups.apply()
     web_ui.serve_without_remote_fonts(app)
     jobs.start()
     return OneWriterAtATime(app)

@@ -77,6 +77,7 @@ class LocalServer:
         self._home = home
         self._auth_secret_key = credentials.auth_secret_key
         self._search = {'ARGILLA_SEARCH_ENGINE': 'sqlite'}
+        self._stock = False
         self._runtime = Path()
         self._temporary: list[Path] = []
         self._lock = -1
@@ -168,6 +169,7 @@ class LocalServer:
             'username': self.username,
             'password': self.password,
             'api_key': self.api_key,
+            'stock': self._stock,
         }
         # Settings of another Argilla, such as its address or its database, must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith('ARGILLA_')}
@@ -291,6 +293,7 @@ def serve(
     password: str | None = None,
     api_key: str | None = None,
     elasticsearch: str | None = None,
+    stock: bool = False,
     timeout: float = 60.0,
 ) -> Iterator[LocalServer]:
     """Runs an Argilla server with its web UI while the context is open.
@@ -309,6 +312,8 @@ def serve(
       elasticsearch: The URL of an Elasticsearch 8 or an OpenSearch 2 that searches, as in a deployment of Argilla,
         instead of what this package brings. It must know all records that the home has: use a new home, or run
         ``argilla_server search-engine reindex``.
+      stock: Whether to leave argilla-server's own ways of writing and reading records, which are several times slower,
+        in place of this package's: to compare, or where you suspect these.
       timeout: Seconds that the server may take until it answers. What a home of another version needs once, to be
         brought up to date, is told by a warning to the log ``beam_argilla.local.supervisor``, and may take longer.
 
@@ -333,6 +338,7 @@ def serve(
             server = LocalServer(place, host, actual_port, place.credentials(username, password, api_key))
             server._lock = lock
             server._search |= search
+            server._stock = stock
             server._runtime = stack.enter_context(temporary_directory())
             server._temporary = [*temporary, server._runtime]
             (server._runtime / HOME_LINK).symlink_to(place.path, target_is_directory=True)

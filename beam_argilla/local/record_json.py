@@ -1,0 +1,151 @@
+"""Records as argilla-server's answers have them, from rows instead of from models.
+
+Made of the texts of the JSON columns, as they are. The numbers in the answer are those that argilla-server sends, if
+not always spelt alike: 1e16 is 1e+16 there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from argilla_server.models import Record, Response, Suggestion, Vector, VectorSettings
+from fastapi import Response as HttpResponse
+from sqlalchemy import ColumnElement, Row, String, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncSession
+
+_RECORD = Record.__table__
+_RESPONSE = Response.__table__
+_SUGGESTION = Suggestion.__table__
+_VECTOR = Vector.__table__
+
+_decode = msgspec.json.Decoder().decode
+
+
+def as_text(column: Any) -> ColumnElement[str]:
+    """A JSON column as the text that it holds."""
+    return type_coerce(column, String)
+
+
+# To be read by `record_of`.
+RECORD_COLUMNS = (
+    _RECORD.c.id,
+    _RECORD.c.status,
+    as_text(_RECORD.c.fields).label('fields'),
+    as_text(_RECORD.c.metadata).label('metadata'),
+    _RECORD.c.external_id,
+    _RECORD.c.dataset_id,
+    _RECORD.c.inserted_at,
+    _RECORD.c.updated_at,
+)
+
+
+def record_of(row: Row[Any]) -> dict[str, Any]:
+    """The record in a row of `RECORD_COLUMNS`, without what other tables hold of it."""
+    id, status, fields, metadata, external_id, dataset_id, inserted_at, updated_at = row
+    return {
+        'id': id,
+        'status': status,
+        'fields': _decoded(fields),
+        'metadata': _decoded(metadata),
+        'external_id': external_id,
+        'dataset_id': dataset_id,
+        'inserted_at': inserted_at,
+        'updated_at': updated_at,
+    }
+
+
+async def add_responses(db: AsyncSession, records: Sequence[dict[str, Any]], user_id: UUID | None = None) -> None:
+    """Adds to records what people answered to them, or what one of them did."""
+    c = _RESPONSE.c
+    columns = (c.record_id, c.id, as_text(c['values']), c.status, c.user_id, c.inserted_at, c.updated_at)
+    query = select(*columns).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
+    if user_id is not None:
+        query = query.where(c.user_id == user_id)
+    responses = (
+        {
+            'id': id,
+            'values': values and {name: {'value': answer['value']} for name, answer in values.items()},
+            'status': status,
+            'record_id': record_id,
+            'user_id': user,
+            'inserted_at': inserted_at,
+            'updated_at': updated_at,
+        }
+        for record_id, id, text, status, user, inserted_at, updated_at in await db.execute(query)
+        for values in (_decoded(text),)
+    )
+    _add(records, 'responses', ((response['record_id'], response) for response in responses))
+
+
+async def add_suggestions(db: AsyncSession, records: Sequence[dict[str, Any]]) -> None:
+    """Adds to records their suggestions."""
+    c = _SUGGESTION.c
+    columns = (c.record_id, c.question_id, c.type, as_text(c.value), c.agent, as_text(c.score), c.id)
+    query = select(*columns, c.inserted_at, c.updated_at).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
+    suggestions = (
+        (
+            record_id,
+            {
+                'question_id': question_id,
+                'type': type_,
+                'value': _decoded(value),
+                'agent': agent,
+                'score': _score(_decoded(score)),
+                'id': id,
+                'inserted_at': inserted_at,
+                'updated_at': updated_at,
+            },
+        )
+        for record_id, question_id, type_, value, agent, score, id, inserted_at, updated_at in await db.execute(query)
+    )
+    _add(records, 'suggestions', suggestions)
+
+
+async def add_vectors(
+    db: AsyncSession, records: Sequence[dict[str, Any]], names: Collection[str] | None = None
+) -> None:
+    """Adds to records their vectors, or those of some names."""
+    c = _VECTOR.c
+    query = (
+        select(c.record_id, VectorSettings.name, as_text(c.value))
+        .join(VectorSettings, VectorSettings.id == c.vector_settings_id)
+        .where(c.record_id.in_(_ids(records)))
+    )
+    if names is not None:
+        query = query.where(VectorSettings.name.in_(names))
+    vectors = ((id, (name, [float(x) for x in _decoded(value)])) for id, name, value in await db.execute(query))
+    _add(records, 'vectors', vectors)
+    for record in records:
+        record['vectors'] = dict(record['vectors'])
+
+
+def respond(content: Any) -> HttpResponse:
+    """The answer that holds some records."""
+    return HttpResponse(msgspec.json.encode(content), media_type='application/json')
+
+
+def _ids(records: Iterable[dict[str, Any]]) -> list[UUID]:
+    return [record['id'] for record in records]
+
+
+def _add(records: Iterable[dict[str, Any]], name: str, of_records: Iterable[tuple[UUID, Any]]) -> None:
+    by_record: defaultdict[UUID, list[Any]] = defaultdict(list)
+    for record_id, value in of_records:
+        by_record[record_id].append(value)
+    for record in records:
+        record[name] = by_record[record['id']]
+
+
+def _decoded(text: str | float | None) -> Any:
+    # SQLite makes a number of a text that is one.
+    return _decode(text) if isinstance(text, str) else text
+
+
+def _score(score: Any) -> Any:
+    if isinstance(score, list):
+        return [float(one) for one in score]
+    return None if score is None else float(score)

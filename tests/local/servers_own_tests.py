@@ -1,0 +1,100 @@
+"""argilla-server's own tests, on an argilla-server with this package's faster ways in it.
+
+    python -m tests.local.servers_own_tests [--stock] [path of tests, or other arguments of pytest]
+
+They ship in its source distribution, which is fetched once into `.engines`, with what they are run by. Without
+arguments: those of datasets and their records.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from beam_argilla.local.requirements import redis_server
+from tests.engines.installed import ENGINES, ROOT
+
+TESTS = 'tests/unit/api/handlers/v1/datasets'
+# In the versions that these tests were written for; some are older than those of our own. What these need is there.
+RUN_BY = ['pytest<8.4', 'pytest-asyncio~=0.21.1', 'pytest-env', 'pytest-mock', 'factory-boy~=3.2.1', 'faker', 'respx']
+
+PLUGIN = """
+import opensearchpy
+
+class Indices:
+    def indices(self, **_):
+        return []
+
+class NoOpenSearch:
+    # All that a fixture for every test wants of one is to be told that it is empty.
+    def __init__(self, **_):
+        self.cat = Indices()
+
+opensearchpy.OpenSearch = NoOpenSearch
+
+import os
+from argilla_server import app  # noqa
+if not os.environ['STOCK']:
+    from beam_argilla.local import speedups
+    speedups.apply()
+"""
+
+
+def fetched() -> Path:
+    """The folder with argilla-server's source distribution, and what its tests are run by in `run_by`."""
+    name = f'argilla_server-{version("argilla-server")}'
+    folder = ENGINES / name
+    if not folder.exists():
+        pip = [sys.executable, '-m', 'pip', '--quiet']
+        with tempfile.TemporaryDirectory(dir=ENGINES) as coming:
+            wanted = ['--no-deps', '--no-binary', ':all:', name.replace('_', '-', 1).replace('-2', '==2', 1)]
+            subprocess.run([*pip, 'download', *wanted, '--dest', coming], check=True)
+            with tarfile.open(Path(coming) / f'{name}.tar.gz') as archive:
+                archive.extractall(coming, filter='data')
+            shutil.rmtree(Path(coming) / name / 'src')  # it is installed
+            subprocess.run(
+                [*pip, 'install', '--no-deps', '--target', Path(coming) / name / 'run_by', *RUN_BY], check=True
+            )
+            (Path(coming) / name).rename(folder)  # whole or not at all
+    return folder
+
+
+def main(arguments: list[str]) -> int:
+    stock = '--stock' in arguments
+    arguments = [argument for argument in arguments if argument != '--stock'] or [TESTS]
+    folder = fetched()
+    with tempfile.TemporaryDirectory(dir='/tmp') as home:
+        (Path(home) / 'faster_ways.py').write_text(PLUGIN)
+        redis = [redis_server(), '--port', '0', '--unixsocket', f'{home}/redis.sock', '--save', '', '--dir', home]
+        queue = subprocess.Popen(redis, stdout=subprocess.DEVNULL)
+        try:
+            while not Path(home, 'redis.sock').exists():
+                time.sleep(0.05)
+            environment = {name: value for name, value in os.environ.items() if not name.startswith('ARGILLA_')} | {
+                'ARGILLA_DATABASE_URL': f'sqlite+aiosqlite:///{home}/argilla.db?check_same_thread=False',
+                'ARGILLA_HOME_PATH': home,
+                'ARGILLA_REDIS_URL': f'unix://{home}/redis.sock',
+                'PYTHONPATH': os.pathsep.join(map(str, [folder / 'run_by', home, folder, ROOT])),
+                'STOCK': 'yes' if stock else '',
+                'TMPDIR': home,
+            }
+            # Without plugins that are installed for our own tests.
+            plugins = ['pytest_asyncio.plugin', 'pytest_env.plugin', 'pytest_mock', 'faster_ways']
+            named = [part for plugin in plugins for part in ('-p', plugin)]
+            command = [sys.executable, '-m', 'pytest', *named, '-q', '-o', 'log_cli=false', *arguments]
+            environment['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'
+            return subprocess.run(command, cwd=folder, env=environment).returncode
+        finally:
+            queue.terminate()
+            queue.wait()
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))
