@@ -32,6 +32,7 @@ class Account:
     Attributes:
         arrivals: counts what arrives at the server; None: nothing is sent.
         result: of the job, once it was started; some runners tell of it before it has ended.
+        elsewhere: its workers are not on this machine.
         goes_on: what to say of it when nobody waits for it any more, and it goes on.
         complete: it has ended well.
     """
@@ -46,6 +47,7 @@ class Account:
         self._arrived = Latest(self._count_arrived)
         self.arrivals: Arrivals | None = None
         self.result: PipelineResult | None = None
+        self.elsewhere = False
         self.goes_on: str | None = None
         self.complete = False
 

@@ -128,7 +128,7 @@ def start(p: beam.Pipeline, say: Callable[[str], None]) -> PipelineResult | None
 
 
 def wait(p: beam.Pipeline, result: PipelineResult) -> None:
-    """Waits for a job to end. A signal cancels it, wherever it is, unless it is one that goes on by itself."""
+    """Waits for a job to end. A signal has its engine cancel it, unless it is one that goes on by itself."""
     if jobs_outlive_their_launch(p):
         result.wait_until_finish()
         return

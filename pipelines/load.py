@@ -240,6 +240,7 @@ def run(job: Job, p: beam.Pipeline, account: Account, screen: TextIO | None) -> 
     args = job.args
     if job.connection is not None and not args.dry_run:
         account.arrivals = Arrivals(job.connection, args.dataset, args.workspace)
+    account.elsewhere = not job.local
     with watched(account.progress, screen, not args.no_progress) as say:
         result = account.result = start(p, say)
         if result is None:
@@ -271,8 +272,7 @@ def stopped(args: argparse.Namespace, account: Account) -> str:
         return account.goes_on
     if args.dry_run:
         return 'Stopped. It was a dry run: nothing was written.'
-    progress = account.progress(waiting=True)
-    return messages.stopped(progress, args.skip_unchanged)
+    return messages.stopped(account.progress(waiting=True), args.skip_unchanged, account.elsewhere)
 
 
 def show(result: PipelineResult, preview: int | None) -> None:

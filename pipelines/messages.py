@@ -30,17 +30,19 @@ def sources(names: Mapping[str, str]) -> str:
     return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
 
 
-def stopped(progress: Progress, skips: bool) -> str:
+def stopped(progress: Progress, skips: bool, elsewhere: bool) -> str:
     """What to say of a load that was interrupted.
 
     Args:
         skips: it leaves alone what is there already.
+        elsewhere: on an engine that was told to cancel it. Flink, for one, says that it has, and goes on.
     """
+    engine = ' See on its engine whether it goes on there, and cancel it.' if elsewhere else ''
     if progress.doing != 'Writing' or not progress.done:
-        return 'Stopped. No record had been written yet.'
+        return f'Stopped. No record had been written yet.{engine}'
     of = '' if progress.of is None else f' of about {progress.of:,}'
     again = 'running it again' if skips else 'running it again with --skip_unchanged'
-    return f'Stopped. {progress.done:,}{of} records had been written; {again} goes on from there.'
+    return f'Stopped. {progress.done:,}{of} records had been written; {again} goes on from there.{engine}'
 
 
 _RAISED = re.compile(r'beam_argilla\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)', re.DOTALL)

@@ -7,6 +7,7 @@ import pty
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 from tests.engines.conftest import Engine
 from tests.engines.datasets import long_files
@@ -49,10 +50,10 @@ def drain(terminal: int) -> None:
     threading.Thread(target=read, daemon=True).start()
 
 
-def test_ctrl_c_ends_the_job_as_well(request, argilla_server, engine: Engine, tmp_path):
+def test_ctrl_c_is_answered(argilla_server, engine: Engine, tmp_path):
     files = long_files(tmp_path, rows(30))
     key = ['--api_key_secret', 'type:EnvironmentSecret;variable:ARGILLA_API_KEY'] if engine.remote else []
-    how = ('--no_spill', '--no_progress', *key, *engine.options)
+    how = ('--no_spill', '--no_progress', '--retry_seconds', 1, *key, *engine.options)
     with FaultProxy(argilla_server.api_url, lambda request: Fault('thinks', delay=60)) as proxy:
         env = {**os.environ, 'ARGILLA_API_URL': proxy.url, 'ARGILLA_API_KEY': argilla_server.api_key}
         with running(*PROGRAM, '--input', files, '--dataset', unique('stopped'), *how, env=env) as process:
@@ -60,18 +61,12 @@ def test_ctrl_c_ends_the_job_as_well(request, argilla_server, engine: Engine, tm
             assert proxy.events, process.communicate(timeout=1)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out, err) == (130, '', 'Stopped. No record had been written yet.\n')
-    if engine.remote:
-        cluster = request.getfixturevalue('flink_cluster')
-        wait_for(lambda: states(cluster) <= {'FINISHED', 'FAILED', 'CANCELED'})
-        assert 'CANCELED' in states(cluster)
+    engine_too = ' See on its engine whether it goes on there, and cancel it.' if engine.remote else ''
+    said = f'Stopped. No record had been written yet.{engine_too}\n'
+    assert (process.returncode, out, err) == (130, '', said)
 
 
-def states(cluster) -> set[str]:
-    return {job['status'] for job in cluster.ask('jobs')['jobs']}
-
-
-def wait_for(condition) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)

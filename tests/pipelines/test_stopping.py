@@ -183,27 +183,31 @@ def test_of_a_job_on_dataflow_it_says_that_it_goes_on():
 
 
 @pytest.mark.parametrize(
-    ('argv', 'counts', 'said'),
+    ('argv', 'counts', 'elsewhere', 'said'),
     [
-        ([], {}, 'Stopped. No record had been written yet.'),
-        (['--dry_run'], {'records_checked': 9}, 'Stopped. It was a dry run: nothing was written.'),
+        ([], {}, False, 'Stopped. No record had been written yet.'),
+        (['--dry_run'], {'records_checked': 9}, False, 'Stopped. It was a dry run: nothing was written.'),
         (
             [],
             {'records_created': 1200, 'records_updated': 34},
+            False,
             'Stopped. 1,234 records had been written; running it again with --skip_unchanged goes on from there.',
         ),
         (
             ['--skip_unchanged'],
             {'records_created': 2, 'records_unchanged': 1, 'groups_whole': 9},
-            'Stopped. 3 of about 9 records had been written; running it again goes on from there.',
+            True,
+            'Stopped. 3 of about 9 records had been written; running it again goes on from there. '
+            'See on its engine whether it goes on there, and cancel it.',
         ),
     ],
 )
-def test_what_is_said_of_a_load_that_was_stopped(argv, counts, said):
+def test_what_is_said_of_a_load_that_was_stopped(argv, counts, elsewhere, said):
     args, _ = options.parse(
         parquet_to_argilla.parser(), ['--input=f', '--dataset=d', '--num_generations=1', '--api_url=http://a', *argv]
     )
     account = Account()
+    account.elsewhere = elsewhere
     for name, number in counts.items():
         count(name, number)
     assert load.stopped(args, account) == said
