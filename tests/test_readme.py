@@ -25,13 +25,14 @@ from tests.samples import rows, unique
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-BLOCKS = re.findall(r'^```(python|bash)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r'^```(python|bash|yaml)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
 # What the reader puts something else for, or has installed.
 RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 PROGRAM = ''.join(
     f'{module.replace("_", "-")}() {{ {sys.executable} -m pipelines.{module} "$@"; }}\n'
     for module in ('parquet_to_argilla', 'argilla_to_parquet')
 )
+PROGRAM += f'python() {{ {sys.executable} "$@" --runner={RUNNER}; }}\n'  # of a module of Beam's
 
 
 @pytest.fixture(scope='module')
@@ -85,6 +86,7 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
         'https://argilla.example': argilla_server.api_url,
         'http://localhost:6900': argilla_server.api_url,
         'ARGILLA_API_KEY=...': f'ARGILLA_API_KEY={argilla_server.api_key}',
+        "'beam_argilla/providers.yaml'": f"'{ROOT}/beam_argilla/providers.yaml'",
         'beam.Pipeline()': f'beam.Pipeline({RUNNER!r})',  # which downloads nothing
     }
 
@@ -93,6 +95,8 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
             block = block.replace(what, other)
         if language == 'python':
             exec(compile(block, 'README.md', 'exec'), {'__name__': 'readme'})
+        elif language == 'yaml':  # a file that is called as its first line says
+            (folder / block.split()[1]).write_text(block)
         else:
             done = subprocess.run(['bash', '-ec', PROGRAM + block], check=True, stdout=subprocess.PIPE, text=True)
             print(done.stdout)
@@ -116,6 +120,7 @@ def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
 
     assert count('ultrafeedback') == 6  # those of the first block, and those of the program, by another id
     assert count('answers') == 1
+    assert count('from-yaml') == 3
     assert count('hello') == 1000
     assert count('pairs') == 5
     assert {dict(r.metadata).get('topic') for r in sdk.datasets('hello').records} == {'greetings'}
@@ -133,6 +138,6 @@ def test_every_option_that_is_named_is_one():
     programs = (parquet_to_argilla.parser(), argilla_to_parquet.parser(), local.parser())
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
     known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
-    known |= {'--exit'}  # of the demo
+    known |= {'--exit', '--yaml_pipeline_file'}  # of the demo, and of Beam YAML
     known |= {'--config', '--image', '--location', '--parameters', '--substitutions'}  # of gcloud
     assert set(re.findall(r'(?<![\w-])--[a-z_]+(?![\w-])', README)) - known == set()
