@@ -6,11 +6,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from beam_argilla.local import random_order, text_index
+from beam_argilla.local import text_index
 from beam_argilla.local.errors import LocalServerError
 
 BUSY_TIMEOUT_SECONDS = 60.0
 WORKSPACE = 'default'
+
+# All that records are ordered, counted and filtered by, so that their fields, which are far larger, need not be read.
+PAGE_INDEX = """CREATE INDEX IF NOT EXISTS beam_argilla_pages_v1
+ON records (dataset_id, inserted_at, id, status, external_id, updated_at, metadata)"""
 
 _kept_open: list[sqlite3.Connection] = []
 
@@ -31,7 +35,6 @@ def set_up(connection: sqlite3.Connection) -> None:
     connection.execute(f'PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}')
     connection.execute('PRAGMA foreign_keys = ON')
     text_index.add_functions(connection)
-    random_order.add_functions(connection)
 
 
 def use_for_sessions(path: Path) -> None:
@@ -94,6 +97,7 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
                 with set_up_by_alembic():
                     command.upgrade(config, 'head')
             text_index.ensure_index(connection, tell)
+            connection.execute(PAGE_INDEX)
     except CommandError as error:
         raise LocalServerError(
             f'The database {path} cannot be used by this argilla-server: {error}. Was it made by a newer one?'
