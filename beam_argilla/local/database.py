@@ -6,13 +6,17 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from beam_argilla.local import random_order, text_index
+from beam_argilla.local import text_index
 from beam_argilla.local.backup import copy_database
 from beam_argilla.local.errors import LocalServerError
 from beam_argilla.local.home import Home
 
 BUSY_TIMEOUT_SECONDS = 60.0
 WORKSPACE = 'default'
+
+# All that records are ordered, counted and filtered by, so that their fields, which are far larger, need not be read.
+PAGE_INDEX = """CREATE INDEX IF NOT EXISTS beam_argilla_pages_v1
+ON records (dataset_id, inserted_at, id, status, external_id, updated_at, metadata)"""
 
 _kept_open: list[sqlite3.Connection] = []
 
@@ -33,7 +37,6 @@ def set_up(connection: sqlite3.Connection) -> None:
     connection.execute(f'PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000:.0f}')
     connection.execute('PRAGMA foreign_keys = ON')
     text_index.add_functions(connection)
-    random_order.add_functions(connection)
 
 
 def use_for_sessions(path: Path) -> None:
@@ -106,6 +109,7 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
                     'Run: pip install --upgrade "beam-argilla[local]", or give another --home.'
                 ) from None
         text_index.ensure_index(connection, tell)
+        connection.execute(PAGE_INDEX)
 
 
 def current_revision(connection: sqlite3.Connection) -> str | None:

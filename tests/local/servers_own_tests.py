@@ -23,7 +23,10 @@ from pathlib import Path
 from beam_argilla.local.requirements import redis_server
 from tests.engines.installed import ENGINES, ROOT
 
-TESTS = 'tests/unit/api/handlers/v1/datasets'
+FOLDER = 'tests/unit/api/handlers/v1'
+TESTS = [f'{FOLDER}/datasets', f'{FOLDER}/test_datasets.py', f'{FOLDER}/test_list_dataset_records.py']
+# Its search engine finds a mock in place of a number of records, and pydantic takes it for 1.
+TESTS += ['--deselect', f'{FOLDER}/datasets/test_search_dataset_records.py::TestSearchDatasetRecords::test_as_owner']
 # Of its search engines' tests those that look at what is found, not into an index; but for one of a number in metadata,
 # of which Elasticsearch keeps 32 bits. Here it is as it was written.
 SEARCHES = [
@@ -78,7 +81,7 @@ def fetched() -> Path:
 def main(arguments: list[str]) -> int:
     stock, searches = '--stock' in arguments, '--search' in arguments
     arguments = [argument for argument in arguments if argument not in ('--stock', '--search')]
-    arguments = [*SEARCHES, *arguments] if searches else arguments or [TESTS]
+    arguments = [*SEARCHES, *arguments] if searches else arguments or TESTS
     folder = fetched()
     with tempfile.TemporaryDirectory(dir='/tmp') as home:
         (Path(home) / 'faster_ways.py').write_text(PLUGIN)
