@@ -101,9 +101,9 @@ class Bench:
     def _run(self, file: str, dataset: str, *options: str) -> Time:
         command = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--input', file, '--dataset', dataset]
         command += ['--num_generations', str(GENERATIONS), '--api_url', self._url, *options]
-        with self._timed('program'):
+        with self._timed('run'):
             subprocess.run(command, check=True, capture_output=True, env=os.environ | {'ARGILLA_API_KEY': self._key})
-        return self.times.pop('program')
+        return self.times.pop('run')
 
     def read(self, count: int) -> None:
         """What a person at the web page of a large dataset waits for."""
