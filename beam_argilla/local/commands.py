@@ -152,8 +152,9 @@ def reset(options: argparse.Namespace) -> None:
     if not home.path.is_dir():
         raise LocalServerError(f'There is no {home.path}. Give the --home that is to be emptied.')
     with home.locked('which --reset empties'):
+        contents = home.contents()
         if not options.yes:
-            confirm(f'Remove everything in {home.path} ({home.contents()}) for good?', '--yes')
+            confirm(f'Remove everything in {home.path} ({contents}) for good?', '--yes')
         home.empty()
     print(f'{home.path} is empty.')
 

@@ -90,9 +90,14 @@ class Home:
         check_database(self.database)
 
     def contents(self) -> str:
-        """How much is in the database, for people."""
+        """How much is in the database, for people.
+
+        Raises:
+          LocalServerError: It is of something else.
+        """
         try:
             with closing(sqlite3.connect(self.database.as_uri() + '?mode=ro', uri=True)) as connection:
+                check_tables(self.database, connection)
                 tables = ('datasets', 'records', 'responses', 'users')
                 counts = [connection.execute(f'SELECT count(*) FROM {table}').fetchone()[0] for table in tables]
         except sqlite3.Error:
@@ -262,10 +267,19 @@ def check_database(path: Path) -> None:
     if not path.exists():
         return
     with troubles_told(path), closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_SECONDS)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and 'alembic_version' not in tables:
-            raise LocalServerError(f'The database {path} is not one of Argilla. {REMEDY}')
+        check_tables(path, connection)
         connection.execute('BEGIN IMMEDIATE')
+
+
+def check_tables(path: Path, connection: sqlite3.Connection) -> None:
+    """Makes sure that a database, if there is something in it, is Argilla's.
+
+    Raises:
+      LocalServerError: It is something else.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and 'alembic_version' not in tables:
+        raise LocalServerError(f'The database {path} is not one of Argilla. {REMEDY}')
 
 
 def is_running(pid: str) -> bool:

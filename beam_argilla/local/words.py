@@ -56,6 +56,8 @@ _LOOSE = re.compile(
     )""",
     re.VERBOSE,
 )
+# The bulk of Chinese and Japanese: each of them is a word, but for one that a mark follows.
+_ALONE = regex.compile(rf'([\u3041-\u3096\u4e00-\u9fff]+(?![{_MARK}]))')
 _IN_A_WORD = re.compile(r"[A-Za-z0-9_'.:,;\x80-\ud7ff\ue000-\U0010ffff]*")
 
 
@@ -87,6 +89,13 @@ def spaced(text: str) -> str:
     the time.
     """
     return ' '.join(
-        _LOOSE.sub(' ', ' '.join(parts)) if is_ascii else folded(' '.join(_WORD.findall(' '.join(parts))))
+        _LOOSE.sub(' ', ' '.join(parts)) if is_ascii else _cut(' '.join(parts))
         for is_ascii, parts in groupby(text.split(' '), str.isascii)
     )
+
+
+def _cut(text: str) -> str:
+    parts = _ALONE.split(text)
+    parts[::2] = [folded(' '.join(_WORD.findall(part))) for part in parts[::2]]
+    parts[1::2] = [' '.join(part) for part in parts[1::2]]
+    return ' '.join(parts)

@@ -67,6 +67,14 @@ def test_reset_where_nobody_can_be_asked(home, capsys, monkeypatch):
     assert not (home / 'argilla.db').exists()
 
 
+def test_reset_leaves_what_is_not_argillas(tmp_path, capsys):
+    with closing(sqlite3.connect(tmp_path / 'argilla.db')) as connection:
+        connection.execute('CREATE TABLE notes (id)')
+    assert main(['--home', str(tmp_path), '--reset', '--yes']) == 2
+    assert 'is not one of Argilla' in capsys.readouterr().err
+    assert (tmp_path / 'argilla.db').exists()
+
+
 @pytest.mark.parametrize('arguments', [['--reset', '--yes'], ['--backup', 'file'], ['add-user', 'ann']])
 def test_a_home_that_is_none(tmp_path, capsys, arguments):
     assert main(['--home', str(tmp_path / 'nothing'), *arguments]) == 2
