@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import apache_beam as beam
-from apache_beam import coders
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.errors import RefusedError
 from beam_argilla.failures import FailedRecord, where
 from beam_argilla.metrics import count
+from beam_argilla.row_types import register_row
 
 # A schema'd PCollection: `failed` can go to WriteToJson, BigQuery or SqlTransform as it is.
-coders.registry.register_coder(FailedRecord, coders.RowCoder)
+register_row(FailedRecord)
 
 
 class Fallible(beam.PTransform):
@@ -82,5 +82,11 @@ class Refused(beam.DoFn):
 
 def refuse(failed: FailedRecord, stamp: WindowedValue | None = None) -> beam.pvalue.TaggedOutput:
     """Counts a FailedRecord and makes it the output of a DoFn, with the given timestamp and window if any."""
+    failed = FailedRecord(*map(_as_utf8, failed))
     count(f'failed_{failed.error}')
     return beam.pvalue.TaggedOutput(Refused.TAG, failed if stamp is None else stamp.with_value(failed))
+
+
+def _as_utf8(value: Any) -> Any:
+    """A text as it can travel: the name of a file on this machine may hold what UTF-8 cannot carry."""
+    return value.encode('utf-8', 'backslashreplace').decode() if isinstance(value, str) else value

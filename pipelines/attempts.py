@@ -12,6 +12,7 @@ from typing import TextIO, TypeVar
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     GoogleCloudOptions,
     PipelineOptions,
     SetupOptions,
@@ -96,7 +97,8 @@ def new_pipeline(beam_args: Sequence[str], tidying: contextlib.ExitStack) -> bea
     """
     pipeline_options = PipelineOptions(list(beam_args))
     standard = pipeline_options.view_as(StandardOptions)
-    standard.runner = standard.runner or LOCAL_RUNNER
+    if standard.runner is None or _is_on_several_workers(pipeline_options):
+        standard.runner = LOCAL_RUNNER
     # Beam would send __main__ to Dataflow's workers, of which they need nothing, and which imports what they have not.
     setup = pipeline_options.view_as(SetupOptions)
     setup.save_main_session = setup.save_main_session or False
@@ -104,6 +106,13 @@ def new_pipeline(beam_args: Sequence[str], tidying: contextlib.ExitStack) -> bea
     # Which Beam makes at once, and removes only where the pipeline runs.
     tidying.callback(shutil.rmtree, p.local_tempdir, ignore_errors=True)
     return p
+
+
+def _is_on_several_workers(pipeline_options: PipelineOptions) -> bool:
+    """Whether DirectRunner is told how its workers run, which it hands on to FnApiRunner, and forgets on Prism."""
+    runner = (pipeline_options.view_as(StandardOptions).runner or '').rpartition('.')[2]
+    told = pipeline_options.view_as(DirectOptions).direct_running_mode != 'in_memory'
+    return told and runner.lower() in ('directrunner', 'switchingdirectrunner')
 
 
 def start(p: beam.Pipeline, say: Callable[[str], None]) -> PipelineResult | None:

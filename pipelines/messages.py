@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TextIO
 
+import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.server.cleaning import printable
 
@@ -68,9 +69,37 @@ def explain(error: BaseException, stopped: Callable[[], str]) -> tuple[int, str]
         return 1 if issubclass(kind, errors.RefusedError) else 2, printable(f'error: {message}')
     if isinstance(error, OSError):
         return 2, printable(f'error: {error}')
+    if advice := _advice(error):
+        return 2, printable(f'error: {advice}')
     if _is_bug(error):
         return None
     return 2, printable(f'error: The runner failed: {_last_words(error)} (--debug shows all that was said.)')
+
+
+# What an engine says, among much else, where something has to be set → what to do about it.
+_ADVICE = {
+    r"No module named '(beam_argilla(?:\.\w+)*)'": (
+        'The workers have no module {0!r}. Send them this package: --setup_file ./setup.py in a checkout, or '
+        '--extra_package dist/beam_argilla-{version}.tar.gz, which `python -m build --sdist` makes there.'
+    ),
+    r"No module named '([\w.]+)'": (
+        'The workers have no module {0!r}. Send it along (--setup_file or --extra_package of Beam), or start workers '
+        'that have it.'
+    ),
+    r'Insufficient number of network buffers': (
+        'Flink has too few network buffers for this job. Give its task managers more '
+        '(taskmanager.memory.network.max: 256m and taskmanager.memory.network.min: 256m in its configuration; 128m or '
+        'less is its default), or run the job with a smaller --parallelism.'
+    ),
+}
+
+
+def _advice(error: BaseException) -> str | None:
+    """What to do about what an engine says; None if it is nothing known, or was said by this process itself."""
+    for pattern, advice in _ADVICE.items():
+        if not isinstance(error, ImportError) and (found := re.search(pattern, str(error))):
+            return advice.format(*found.groups(), version=ba.__version__)
+    return None
 
 
 def raised_on_purpose(error: BaseException) -> tuple[type[BaseException], str] | None:

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import orjson
-from apache_beam import coders
 
 from beam_argilla.errors import InvalidRecordError
 from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.row_types import register_row
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.settings import DatasetSettings
 from beam_argilla.writing.as_record import as_record
@@ -45,7 +45,7 @@ class CheckedRecord(NamedTuple):
         return preview(orjson.loads(self.item), *titles)
 
 
-coders.registry.register_coder(CheckedRecord, coders.RowCoder)
+register_row(CheckedRecord)
 
 
 @beam.typehints.with_output_types(CheckedRecord)

@@ -150,11 +150,11 @@ class ReadExisting(beam.PTransform):
             dataset
             | 'Pages' >> beam.ParDo(_Pages(*self._arguments))
             | 'Spread pages' >> beam.Reshuffle()
-            | 'Read page' >> beam.ParDo(_ReadPage(*self._arguments), beam.pvalue.AsSingleton(dataset))
+            | 'Read page' >> beam.ParDo(_ReadPage(*self._arguments))
         )
 
 
-Page = tuple[int, int]  # offset, limit
+Page = tuple[Dataset, int, int]  # offset, limit
 _FEWEST_PAGES, _SMALLEST_PAGE = 8, 100
 # Records are listed by time of insertion without a tie-break: those of the same microsecond may change places from one
 # page to the next, so that one is missed where the pages meet.
@@ -184,7 +184,7 @@ class _Pages(beam.DoFn):
         # cost the server, which counts off the records before each page.
         step = min(max(-(-count // _FEWEST_PAGES), _SMALLEST_PAGE), MAX_LISTED - _OVERLAP)
         for offset in range(0, count, step):
-            yield offset, step + _OVERLAP
+            yield dataset, offset, step + _OVERLAP
 
 
 class _ReadPage(_Pages):
@@ -199,7 +199,8 @@ class _ReadPage(_Pages):
     def start_bundle(self) -> None:
         self._coming: deque[Future[list[Item]]] = deque()
 
-    def process(self, page: Page, dataset: Dataset) -> Iterator[Any]:  # type: ignore[override]
+    def process(self, page: Page) -> Iterator[Any]:  # type: ignore[override]
+        dataset, offset, limit = page
         self._settings = dataset.settings
         include = [
             'suggestions',
@@ -207,7 +208,7 @@ class _ReadPage(_Pages):
             *(['responses'] if self._adopt else []),
         ]
         items = self._coming.popleft().result() if len(self._coming) == self._IN_FLIGHT else []
-        self._coming.append(in_background(list_records, self._client, dataset.id, *page, include))
+        self._coming.append(in_background(list_records, self._client, dataset.id, offset, limit, include))
         yield from self._existing(items)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:

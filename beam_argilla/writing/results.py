@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam import coders
 
 from beam_argilla.failures import FailedRecord
 from beam_argilla.refusing import Refused
+from beam_argilla.row_types import register_row
 from beam_argilla.writing.summarize import Summarize
 
 
@@ -35,7 +35,7 @@ class WrittenRecord(NamedTuple):
         return [f'{self.external_id}: {warning}' for warning in self.warnings]
 
 
-coders.registry.register_coder(WrittenRecord, coders.RowCoder)
+register_row(WrittenRecord)
 
 
 class WriteResult:

@@ -114,7 +114,8 @@ class _Sender:
         self.flow = FlowControl(bounds.max_records, bounds.max_in_flight)
         self._server_time = ServerTime()
         self._known: set[str] = set()  # ids of datasets whose newest record was looked at
-        self._warned = self._looked = float('-inf')
+        self._api_url = connection.api_url
+        self._looked = float('-inf')
         self._wrote = False
         self._blocked = 0  # records that something in between refused before any got through
         self._lock = threading.Lock()
@@ -230,11 +231,8 @@ class _Sender:
             )
 
     def _warn(self, attempt: Attempt) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._warned < _SECONDS_BETWEEN_WARNINGS:
-                return
-            self._warned = now
+        if not _may_warn_of(self._api_url):
+            return
         _LOGGER.warning(
             'Argilla: %s. Sending it again in %.1f seconds; %d requests of %d records at a time now. '
             '(Such warnings are shown every %d seconds at most; the metrics retries_* count all.)',
@@ -244,6 +242,21 @@ class _Sender:
             self.flow.records,
             _SECONDS_BETWEEN_WARNINGS,
         )
+
+
+# Server → when it was warned of, in this process: a runner may try a job again, each time with another sender.
+_WARNED: dict[str, float] = {}
+_WARNING = threading.Lock()
+
+
+def _may_warn_of(api_url: str) -> bool:
+    """Whether the last warning of a server is long enough ago. If so, the next one is about to be given."""
+    with _WARNING:
+        now = time.monotonic()
+        if now - _WARNED.get(api_url, float('-inf')) < _SECONDS_BETWEEN_WARNINGS:
+            return False
+        _WARNED[api_url] = now
+        return True
 
 
 def _halves(

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-from apache_beam import coders
 from apache_beam.transforms.window import GlobalWindows
 
+from beam_argilla.row_types import register_row
 from beam_argilla.summary import counted, listed
 
 _REFUSED = 'refused: '
@@ -44,7 +44,7 @@ class WriteSummary(NamedTuple):
         return f'{", ".join(said)}: {self.dataset}'
 
 
-coders.registry.register_coder(WriteSummary, coders.RowCoder)
+register_row(WriteSummary)
 
 
 @beam.typehints.with_output_types(WriteSummary)

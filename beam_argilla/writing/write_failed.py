@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.pipeline import PipelineVisitor
@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.errors import JobError
 from beam_argilla.failed_files import (
     SUFFIX,
+    Shard,
     check_writable,
     name_of,
     new_run,
@@ -38,8 +39,8 @@ class WriteFailed(beam.PTransform):
     two files, of a bundle that was repeated. When the job ends well, each stands there once. (On input that never ends,
     repeated bundles leave theirs.) Nothing else is written beside them, and nothing at all if nothing was refused.
 
-    Files that an earlier run has written at the prefix are removed when the job begins; if this pipeline reads some of
-    them (`ReadFailed`, applied before this), those that it read, when it has ended well. No other file is touched.
+    Files that an earlier run has written at the prefix are removed once the job is at work; if this pipeline reads some
+    of them (`ReadFailed`, applied before this), those that it read, when it has ended well. No other file is touched.
     Jobs that run at the same time need places of their own: one whose files were removed by another fails at its end.
 
     Input: PCollection of `FailedRecord`. Output: the paths of the files.
@@ -70,22 +71,18 @@ class WriteFailed(beam.PTransform):
             check_writable(self.prefix)
         read = _read_in(p)
         again = [path for path in shards(self.prefix) if identity(path) in read]
-        # A side input is complete before the main input is seen: what is there is removed before anything is written.
-        begun = p | 'Once' >> beam.Create([None]) | 'Begin' >> beam.ParDo(_Begin(self.prefix, bool(again)))
-        run = beam.pvalue.AsSingleton(begun)
+        run = _Run(self.prefix, new_run(), frozenset(map(name_of, again)))
+        # Without a side input, so that runners write in the very stage that refuses. Flink keeps each output of a stage
+        # apart, with 16 MB of its network's memory where two of them meet again.
         written = [
             source
             | f'In one window {i}' >> beam.WindowInto(GlobalWindows())
-            | f'Write {i}' >> beam.ParDo(_Write(self.prefix), run).with_output_types(tuple[str, int])
+            | f'Write {i}' >> beam.ParDo(_Write(run)).with_output_types(tuple[str, int])
             for i, source in enumerate(_sources(failed))
         ]
         sizes = written | 'Written' >> beam.Flatten(pipeline=p)
         if failed.is_bounded:
-            _ = (
-                p
-                | 'At the end' >> beam.Create([None])
-                | 'End' >> beam.ParDo(_End(self.prefix, again), run, beam.pvalue.AsIter(sizes))
-            )
+            _ = p | 'At the end' >> beam.Create([None]) | 'End' >> beam.ParDo(_End(run), beam.pvalue.AsIter(sizes))
         return sizes | 'Paths' >> beam.Keys()
 
     def display_data(self) -> dict[str, Any]:
@@ -118,33 +115,43 @@ def _read_in(pipeline: beam.Pipeline) -> set[str]:
     return found
 
 
-class _Begin(beam.DoFn):
-    """→ the name of this run, once nothing is left of others unless it is to be kept."""
+class _Run(NamedTuple):
+    """What this job does with the files at its prefix.
 
-    def __init__(self, prefix: str, keep: bool):
-        self._prefix = prefix
-        self._keep = keep
+    Attributes:
+        prefix: of its files, and of those of others.
+        name: of the run.
+        again: the names of the files that it reads, which it replaces when it has ended well, and leaves all others.
+    """
 
-    def process(self, _: None) -> Iterator[str]:
-        if not self._keep:
-            _remove(self._prefix, shards(self._prefix))
-        yield new_run()
+    prefix: str
+    name: str
+    again: frozenset[str]
+
+    def replaces(self, path: str, shard: Shard) -> bool:
+        """Whether the file is one of those in whose place come this run's."""
+        return name_of(path) in self.again if self.again else shard.run != self.name
 
 
 class _Write(beam.DoFn):
     """FailedRecords → path and size of the files they are in; each file is of one bundle."""
 
-    def __init__(self, prefix: str):
-        self._prefix = prefix
-        self._most = 0 if is_local(prefix) else _OBJECT_BYTES
+    def __init__(self, run: _Run):
+        self._run = run
+        self._most = 0 if is_local(run.prefix) else _OBJECT_BYTES
         self._lines: list[bytes] = []
+
+    def setup(self) -> None:
+        """Removes what earlier runs have left, unless it is still to be read."""
+        prefix = self._run.prefix
+        if not self._run.again:
+            _remove(prefix, [path for path, shard in shards(prefix).items() if self._run.replaces(path, shard)])
 
     def start_bundle(self) -> None:
         self._sizes: dict[str, int] = {}
         self._lines, self._bytes = [], 0
 
-    def process(self, failed: FailedRecord, run: str) -> None:
-        self._run = run
+    def process(self, failed: FailedRecord) -> None:
         self._lines.append(FailedRecord.to_json(failed).encode() + b'\n')
         self._bytes += len(self._lines[-1])
         if self._bytes > self._most:
@@ -163,35 +170,36 @@ class _Write(beam.DoFn):
             return
         lines, self._lines, self._bytes = self._lines, [], 0
         data = b''.join(lines)
-        path = new_shard(self._prefix, self._run) if self._most or not self._sizes else next(iter(self._sizes))
-        with written(self._prefix):
+        prefix, run, _ = self._run
+        path = new_shard(prefix, run) if self._most or not self._sizes else next(iter(self._sizes))
+        with written(prefix):
             write(path, data)
         self._sizes[path] = self._sizes.get(path, 0) + len(data)
 
 
 class _End(beam.DoFn):
-    """Sees that all is there, and removes what bundles wrote that were repeated, and what this job has sent again."""
+    """Sees that all is there, and removes what bundles wrote that were repeated, and what this job has replaced."""
 
-    def __init__(self, prefix: str, again: list[str]):
-        self._prefix = prefix
-        self._again = set(map(name_of, again))
+    def __init__(self, run: _Run):
+        self._run = run
 
-    def process(self, _: None, run: str, sizes: Iterable[tuple[str, int]]) -> None:
+    def process(self, _: None, sizes: Iterable[tuple[str, int]]) -> None:
+        run = self._run
         own = {name_of(path): size for path, size in sizes}
-        there = {name_of(path): (path, shard) for path, shard in shards(self._prefix).items()}
+        there = {name_of(path): (path, shard) for path, shard in shards(run.prefix).items()}
         lost = [name for name, size in own.items() if name not in there or there[name][1].num_bytes != size]
         if lost:
             raise JobError(
                 f'What this job has refused is not all there any more: {sorted(lost)[0]} was removed from '
-                f'{self._prefix}-*{SUFFIX} while the job ran, as another job with the same --failed does when it '
+                f'{run.prefix}-*{SUFFIX} while the job ran, as another job with the same --failed does when it '
                 'begins. Give each job a place of its own, and run this one again.'
             )
         done = [
             path
             for name, (path, shard) in there.items()
-            if name in self._again or (shard.run == run and name not in own)
+            if name not in own and (shard.run == run.name or run.replaces(path, shard))
         ]
-        _remove(self._prefix, done)
+        _remove(run.prefix, done)
 
 
 def _remove(prefix: str, paths: Iterable[str]) -> None:

@@ -109,7 +109,7 @@ def flink_conf(folder: Path, more: Mapping[str, object] | None = None) -> Path:
         'taskmanager.bind-host': '127.0.0.1',
         'rest.bind-address': '127.0.0.1',
         'restart-strategy.type': 'fixed-delay',
-        'restart-strategy.fixed-delay.attempts': 5,
+        'restart-strategy.fixed-delay.attempts': 2,
         'restart-strategy.fixed-delay.delay': '200 ms',
         **(more or {}),
     }

@@ -21,7 +21,7 @@ from apache_beam.transforms.periodicsequence import PeriodicImpulse
 import beam_argilla as ba
 from tests.engines.conftest import Engine
 from tests.engines.datasets import expected, held, long_files, wide_file
-from tests.faults import Fault, FaultProxy
+from tests.faults import Fault, FaultProxy, Request, Schedule
 from tests.samples import COLUMNS, counters, rows, unique
 
 GROUPS = 60
@@ -133,6 +133,18 @@ def test_windows(api, connection, engine, tmp_path):
     assert list(tmp_path.glob('failed*')) == []
 
 
+def from_the_first_records_on(fault: Fault | None) -> Schedule:
+    """What is wrong shows on the workers, when the job is under way."""
+    under_way: list[Request] = []
+
+    def schedule(request: Request) -> Fault | None:
+        if request.method == 'PUT':
+            under_way.append(request)
+        return fault if under_way else None
+
+    return schedule
+
+
 @pytest.mark.parametrize(
     ('fault', 'message', 'expected_status'),
     [
@@ -144,7 +156,7 @@ def test_windows(api, connection, engine, tmp_path):
 )
 def test_what_does_not_work_is_told_in_a_line(argilla_server, run, tmp_path, fault, message, expected_status):
     files = long_files(tmp_path, [*rows(3), *([] if fault else [NO_GENERATION])])
-    with FaultProxy(argilla_server.api_url, lambda request: fault) as proxy:
+    with FaultProxy(argilla_server.api_url, from_the_first_records_on(fault)) as proxy:
         job = ('--input', files, '--dataset', unique('engine'), '--retry_seconds', 1)
         status, out, err = run(*job, ARGILLA_API_URL=proxy.url)
     assert (status, out) == (expected_status, '')

@@ -111,15 +111,16 @@ def test_a_job_that_dies_has_left_what_it_refused(folder):
 
 def test_what_a_repeated_bundle_wrote_is_there_once(folder):
     prefix = failed_files.prefix_of(folder)
-    (run,) = write_failed._Begin(prefix, False).process(None)
+    run = write_failed._Run(prefix, failed_files.new_run(), frozenset())
     paths = []
     for attempt in range(2):
-        bundle = write_failed._Write(prefix)
+        bundle = write_failed._Write(run)
+        bundle.setup()
         bundle.start_bundle()
-        bundle.process(refused('a'), run)
+        bundle.process(refused('a'))
         paths = [path.value for path in bundle.finish_bundle()]
         assert len(files(folder)) == attempt + 1
-    write_failed._End(prefix, []).process(None, run, paths)
+    write_failed._End(run).process(None, paths)
     assert ids(folder) == ['a']
 
 
@@ -131,7 +132,7 @@ class _Disturbed(beam.DoFn):
 
     def process(self, element: str) -> Iterator[ba.FailedRecord]:
         if element == 'last':
-            list(write_failed._Begin(self._prefix, False).process(None))
+            write_failed._Write(write_failed._Run(self._prefix, failed_files.new_run(), frozenset())).setup()
         yield refused(element)
 
 
