@@ -62,6 +62,7 @@ setup(
         'orjson>=3.9',
         'pyarrow>=18',
         'requests>=2.32',  # argilla 2.8 imports it and does not say so
+        'tqdm>=4.66',  # that argilla, datasets and huggingface_hub bring
     ],
     extras_require={
         'local': LOCAL,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, Generic, TypeVar
 
 T = TypeVar('T')
+_SHARE = 0.05  # of the time, that somebody spends on being asked
+_LONGEST_REST = 10.0  # seconds
+_MOMENT = 0.45
 
 
 def in_background(function: Callable[..., T], *args: Any) -> Future[T]:
@@ -76,3 +81,46 @@ class Merged(Generic[T]):
         """Nothing more is taken; each thread ends with the item at hand."""
         self._stopped = True
         self._room.release(self._running + 1)
+
+
+class Latest(Generic[T]):
+    """The latest answer of somebody who may take time for it, or never give it, and is asked seldom enough.
+
+    Args:
+        ask: gives it; what it raises is no answer.
+    """
+
+    def __init__(self, ask: Callable[[], T | None]):
+        self._ask = ask
+        self._answer: T | None = None
+        self._asked: Future[tuple[T | None, float]] | None = None
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, waiting: bool = False) -> T | None:
+        """What was said last, at once; None if nothing was.
+
+        Args:
+            waiting: a moment, for what is said now.
+        """
+        with self._lock:
+            if waiting:
+                self._take(in_background(self._timed), _MOMENT)
+            elif self._asked is not None:
+                self._take(self._asked, 0)
+            if self._asked is None and time.monotonic() >= self._next:
+                self._asked = in_background(self._timed)
+            return self._answer
+
+    def _take(self, asked: Future[tuple[T | None, float]], seconds: float) -> None:
+        wait([asked], seconds)
+        if asked.done():
+            answer, took = asked.result()
+            self._answer = self._answer if answer is None else answer
+            self._asked, self._next = None, time.monotonic() + min(max(1.0, took / _SHARE), _LONGEST_REST)
+
+    def _timed(self) -> tuple[T | None, float]:
+        began, answer = time.monotonic(), None
+        with contextlib.suppress(Exception):
+            answer = self._ask()
+        return answer, time.monotonic() - began

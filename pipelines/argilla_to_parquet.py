@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     export_options.add_reading(of)
     export_options.add_forming(p.add_argument_group('what becomes of them'))
     export_options.add_writing(p.add_argument_group('where it goes'))
+    options.add_progress(p.add_argument_group('what is told of it'))
     options.add_program(p.add_argument_group('the program itself'))
     return p
 

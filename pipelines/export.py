@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
-import time
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -18,7 +18,10 @@ from beam_argilla.files import is_folder
 from beam_argilla.summary import counted, refused_counts
 
 from . import export_options, options
-from .attempts import attempt, new_pipeline, start
+from .account import Account
+from .attempts import attempt, goes_on, new_pipeline, start, wait
+from .progress import of_export
+from .watching import watched
 
 
 def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
@@ -27,9 +30,16 @@ def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    return attempt(
-        args, aside, lambda tidying: build(args, beam_args, tidying), lambda built: run(args, *built), _STOPPED
-    )
+
+    account = Account()
+
+    def run_it(built: tuple[beam.Pipeline, list[ba.WriteTrainingData]], screen: TextIO | None) -> int:
+        return run(args, *built, account, screen)
+
+    def stopped() -> str:
+        return account.goes_on or _STOPPED
+
+    return attempt(args, aside, lambda tidying: build(args, beam_args, tidying), run_it, stopped)
 
 
 _STOPPED = 'Stopped. Running it again reads all of it anew.'
@@ -156,15 +166,26 @@ def form_of(args: argparse.Namespace, dataset: ba.Dataset | None) -> ba.Form:
     return form
 
 
-def run(args: argparse.Namespace, p: beam.Pipeline, writes: Sequence[ba.WriteTrainingData]) -> int:
-    """Runs the job, prints what came of it and returns the exit status."""
-    started = time.monotonic()
-    result = start(p)
-    if result is None:
-        return 0
-    result.wait_until_finish()
+def run(
+    args: argparse.Namespace,
+    p: beam.Pipeline,
+    writes: Sequence[ba.WriteTrainingData],
+    account: Account,
+    screen: TextIO | None,
+) -> int:
+    """Runs the job, prints what came of it and returns the exit status.
+
+    Args:
+        screen: where a person sees how far it is; None: nowhere.
+    """
+    with watched(lambda: of_export(account.counts()), screen, not args.no_progress) as say:
+        result = account.result = start(p, say)
+        if result is None:
+            return 0
+        account.goes_on = goes_on(p, result)
+        wait(p, result)
     counts = ba.counters(result)
-    print(summary(counts, args.form, time.monotonic() - started, args.user))
+    print(summary(counts, args.form, account.seconds, args.user))
     for write in writes:
         print(f'Written to: {write.pattern}')
     if args.report is not None:

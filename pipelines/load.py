@@ -6,6 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TextIO
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult
@@ -13,11 +14,13 @@ from apache_beam.transforms.error_handling import CollectingErrorHandler
 
 import beam_argilla as ba
 from beam_argilla.refusing import Collect
+from beam_argilla.server.arrivals import Arrivals
 from beam_argilla.showing import Show, shown
 
 from . import messages, options
 from .account import Account
-from .attempts import attempt, new_pipeline, start
+from .attempts import attempt, goes_on, new_pipeline, start, wait
+from .watching import watched
 
 _SHOWN = 10  # warnings and refusals
 
@@ -41,7 +44,7 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
     Args:
         aside: for as long as it is open, what Beam says while a job is built, runs or ends is kept from the person.
     """
-    account = Account(args.summary)
+    account = Account(args.summary, args.task == 'text_generation', args.limit)
 
     def build_it(tidying: contextlib.ExitStack) -> tuple[Job, beam.Pipeline]:
         account.check()
@@ -51,7 +54,10 @@ def load(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.E
         about = {'dataset': args.dataset, 'workspace': args.workspace, 'dry_run': args.dry_run}
         account.write(status, error, **about)
 
-    return attempt(args, aside, build_it, lambda built: run(*built, account), ended=ended)
+    def run_it(built: tuple[Job, beam.Pipeline], screen: TextIO | None) -> int:
+        return run(*built, account, screen)
+
+    return attempt(args, aside, build_it, run_it, lambda: stopped(args, account), ended)
 
 
 def prepare(
@@ -225,14 +231,23 @@ def build(p: beam.Pipeline, job: Job) -> None:
             _ = failed | 'Write failed' >> job.write_failed
 
 
-def run(job: Job, p: beam.Pipeline, account: Account) -> int:
-    """Runs the job, prints what came of it and returns the exit status."""
+def run(job: Job, p: beam.Pipeline, account: Account, screen: TextIO | None) -> int:
+    """Runs the job, prints what came of it and returns the exit status.
+
+    Args:
+        screen: where a person sees how far it is; None: nowhere.
+    """
     args = job.args
-    result = start(p)
-    if result is None:
-        return 0
-    result.wait_until_finish()
-    account.result = result
+    if job.connection is not None and not args.dry_run:
+        account.arrivals = Arrivals(job.connection, args.dataset, args.workspace)
+    account.elsewhere = not job.local
+    with watched(account.progress, screen, not args.no_progress) as say:
+        result = account.result = start(p, say)
+        if result is None:
+            return 0
+        account.goes_on = goes_on(p, result)
+        wait(p, result)
+    account.complete = True
     summary = account.summary()
     show(result, args.preview)
     if args.dry_run:
@@ -249,6 +264,15 @@ def run(job: Job, p: beam.Pipeline, account: Account) -> int:
     for address in summary.datasets:
         print(f'The dataset: {address}')
     return 1 if summary.num_refused and args.failed is None else 0
+
+
+def stopped(args: argparse.Namespace, account: Account) -> str:
+    """What to say when the job was interrupted."""
+    if account.goes_on is not None:
+        return account.goes_on
+    if args.dry_run:
+        return 'Stopped. It was a dry run: nothing was written.'
+    return messages.stopped(account.progress(waiting=True), args.skip_unchanged, account.elsewhere)
 
 
 def show(result: PipelineResult, preview: int | None) -> None:

@@ -9,14 +9,17 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
-from typing import TextIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TextIO
 
 import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.server.cleaning import printable
 
 from . import stopping
+
+if TYPE_CHECKING:
+    from .progress import Progress  # which imports Beam, and Beam warns of something
 
 
 def sources(names: Mapping[str, str]) -> str:
@@ -28,7 +31,21 @@ def sources(names: Mapping[str, str]) -> str:
     return 'From the input: ' + ', '.join(f'{role.replace("_", " ")} ← {name}' for role, name in names.items())
 
 
-STOPPED = 'Stopped. What was written is there; running it again goes on from there.'
+def stopped(progress: Progress, skips: bool, elsewhere: bool) -> str:
+    """What to say of a load that was interrupted.
+
+    Args:
+        skips: it leaves alone what is there already.
+        elsewhere: on an engine that was told to cancel it. Flink, for one, says that it has, and goes on.
+    """
+    engine = ' See on its engine whether it goes on there, and cancel it.' if elsewhere else ''
+    if progress.doing != 'Writing' or not progress.done:
+        return f'Stopped. No record had been written yet.{engine}'
+    of = '' if progress.of is None else f' of about {progress.of:,}'
+    again = 'running it again' if skips else 'running it again with --skip_unchanged'
+    return f'Stopped. {progress.done:,}{of} records had been written; {again} goes on from there.{engine}'
+
+
 _RAISED = re.compile(r'beam_argilla\.errors\.(\w+): (.*?)(?= \[while running|\n\n|\Z)', re.DOTALL)
 _OURS = ('beam_argilla', 'pipelines')
 # A line of a stack trace that a worker sent as text, of a file of ours.
@@ -36,17 +53,17 @@ _FRAME_OF_OURS = re.compile(rf'File "[^"]*[/\\](?:{"|".join(_OURS)})[/\\][^"]*\.
 _LONGEST = 500  # characters of what an engine says
 
 
-def explain(error: BaseException, stopped: str = STOPPED) -> tuple[int, str] | None:
+def explain(error: BaseException, stopped: Callable[[], str]) -> tuple[int, str] | None:
     """The exit status and what to say of it, None if it is a bug of ours.
 
     A user or a server can cause what this package raises on purpose, an interrupt, what options make Beam refuse,
     trouble of the operating system, and whatever an engine raises with nothing of ours below it.
 
     Args:
-        stopped: what to say of an interrupt.
+        stopped: says what to say of an interrupt.
     """
     if is_interrupt(error):
-        return stopping.status() or 130, stopped
+        return stopping.status() or 130, stopped()
     if found := raised_on_purpose(error):
         kind, message = found
         return 1 if issubclass(kind, errors.RefusedError) else 2, printable(f'error: {message}')

@@ -404,6 +404,16 @@ def add_watching(group: Group) -> None:
         metavar='FILE.json',
         help='write what came of the job to this file, for programs, also if it fails; on any Beam file system',
     )
+    add_progress(group)
+
+
+def add_progress(group: Group) -> None:
+    """Whether a person sees how far a job is."""
+    group.add_argument(
+        '--no_progress',
+        action='store_true',
+        help='do not show how far the job is: on a terminal a bar, elsewhere a line a minute',
+    )
 
 
 def add_program(group: Group) -> None:

@@ -15,7 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_argilla.coding import GenerationTable, from_ipc, to_ipc
 from beam_argilla.errors import BrokenPromiseError, InputError
-from beam_argilla.generations import TEXT, InputFacts, is_grouped, repeated_ids, repeated_values, together
+from beam_argilla.generations import TEXT, InputFacts, group_starts, is_grouped, repeated_ids, repeated_values, together
 from beam_argilla.grouping.arrange import Arranged, arrange, failures_of, merge
 from beam_argilla.grouping.policies import Order, Policies
 from beam_argilla.grouping.spilling import place_to_spill, read_segment, remove_once_read, write_segments
@@ -229,6 +229,7 @@ class _Partition(beam.DoFn):
         self, table: pa.Table, window: Any = beam.DoFn.WindowParam, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[WindowedValue]:
         buffer = self._buffers.setdefault(window, {})
+        count('rows_spread', table.num_rows)
         for partition, part in split(_canonical(table), 'instruction_id', self._num_partitions):
             buffer.setdefault(partition, []).append(part)
         self._timestamps[window] = max(timestamp, self._timestamps.get(window, timestamp))
@@ -301,8 +302,13 @@ class _Merge(beam.DoFn):
     @timed('group')
     def process(self, element: tuple[int, Iterable[Any]]) -> Iterator[Any]:
         _, addresses = element
-        for output in merge(map(_slice, addresses), self._policies, order=self._order):
+        for output in merge(self._gathered(addresses), self._policies, order=self._order):
             yield from _emit(output)
+
+    def _gathered(self, addresses: Iterable[Any]) -> Iterator[pa.Table]:
+        for table in map(_slice, addresses):
+            count('rows_gathered', table.num_rows)
+            yield table
 
 
 _REPEATED = (
@@ -376,4 +382,6 @@ def _emit(arranged: Arranged) -> Iterator[Any]:
         count(name, number)
     yield from map(refuse, arranged.failed)
     if arranged.table.num_rows:
+        count('groups_whole', len(group_starts(arranged.table)))
+        count('generations_whole', arranged.table.num_rows)
         yield arranged.table

@@ -28,6 +28,7 @@ class Part(NamedTuple):
         first: where it begins, in whatever the kind counts in (row groups, batches, bytes).
         end: before which it ends; None: the end of the file.
         row: which row of the file its first one is, where that is known beforehand.
+        num_rows: how many it has, where that is known beforehand; else 0.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Part(NamedTuple):
     first: int = 0
     end: int | None = None
     row: int = 0
+    num_rows: int = 0
 
 
 class Piece(NamedTuple):

@@ -45,7 +45,7 @@ class Parquet(Kind):
             size += group_bytes
             num_rows += group_rows
             if index == len(sizes) - 1 or (size >= kind.SPLIT_BYTES and not whole):
-                yield Part(path, self.name, first, index + 1, row)
+                yield Part(path, self.name, first, index + 1, row, num_rows)
                 first, size, row, num_rows = index + 1, 0, row + num_rows, 0
 
     def read(self, part: Part, wanted: Wanted) -> Iterator[Piece | FailedRecord]:

@@ -272,7 +272,9 @@ class _Split(beam.DoFn):
     def process(self, path: str) -> Iterator[Any]:
         FileSystems.report_source_lineage(path)
         try:
-            yield from kind_of(path, self._format).parts(path, self._clustered)
+            for part in kind_of(path, self._format).parts(path, self._clustered):
+                count('rows_found', part.num_rows)
+                yield part
         except InputError as e:
             yield _bad_file(e, path, self._on_bad_file)
 

@@ -370,6 +370,13 @@ def _workspace_id(client: Client, name: str, may_lack: bool = False, may_be_made
     )
 
 
+def find_dataset(client: Client, name: str, workspace: str) -> str | None:
+    """The dataset's UUID; None if it, or its workspace, is not there."""
+    workspace_id = _workspace_id(client, workspace, may_lack=True)
+    found = _find(client, name, workspace_id) if workspace_id else None
+    return None if found is None else found['id']
+
+
 def _find(client: Client, name: str, workspace_id: str) -> dict[str, Any] | None:
     params = {'workspace_id': workspace_id, 'name': name}
     items = client.json('GET', '/me/datasets', _Items[_Found], params=params)['items']

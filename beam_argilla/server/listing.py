@@ -153,6 +153,22 @@ def activity(client: Client, dataset_id: str) -> Activity:
     return Activity(dataset.last_activity_at, client.server_time())
 
 
+class _Total(msgspec.Struct):
+    total: int
+
+
+def count_changed(client: Client, dataset_id: str, since: datetime) -> int:
+    """How many records were made, changed or answered at this time or later, as far as the search engine knows.
+
+    Args:
+        since: in UTC.
+    """
+    scope = {'entity': 'record', 'property': 'updated_at'}
+    query = {'filters': {'and': [{'type': 'range', 'scope': scope, 'ge': since.isoformat()}]}}
+    path = f'/datasets/{dataset_id}/records/search'
+    return client.json('POST', path, _Total, params={'limit': 1}, content=orjson.dumps(query))['total']
+
+
 class _Progress(msgspec.Struct):
     completed: dict[str, int] = {}
     pending: dict[str, int] = {}
