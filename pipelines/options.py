@@ -23,8 +23,6 @@ from beam_argilla.server.address import check_headers, check_names, checked_url
 if TYPE_CHECKING:
     from argparse import _ArgumentGroup as Group
 
-    from apache_beam.utils.secret import Secret
-
 
 # -- what is read
 
@@ -369,24 +367,15 @@ def connection_of(args: argparse.Namespace) -> ba.ArgillaConnection:
     Raises:
         ValueError: a secret is written in no form that is known.
     """
-    headers = {
-        name: _secret(source) if source.startswith('type:') else ba.EnvironmentSecret(source)
-        for name, source in headers_of(args).items()
-    }
+    from beam_argilla.server.connection import secret_of, source_of_header
+
     return ba.ArgillaConnection(
         args.api_url,
-        api_key=_secret(args.api_key_secret) if args.api_key_secret else None,
+        api_key=secret_of(args.api_key_secret) if args.api_key_secret else None,
         api_key_env=args.api_key_env,
-        headers=headers,
+        headers={name: source_of_header(source) for name, source in headers_of(args).items()},
         ca_file=args.ca_file,
     )
-
-
-def _secret(spec: str) -> Secret:
-    from apache_beam.utils.secret import Secret
-
-    own = re.fullmatch('type:EnvironmentSecret;variable:([A-Za-z_][A-Za-z0-9_]*)', spec)
-    return ba.EnvironmentSecret(own[1]) if own else Secret.parse_secret_option(spec)
 
 
 def retry_of(args: argparse.Namespace) -> ba.RetryPolicy:

@@ -35,6 +35,7 @@ LONGEST = (
     'test_parquet_to_argilla',
     'test_faults',
     'test_server',
+    'test_weeks',
     'test_properties',
     'test_spilling',
 )

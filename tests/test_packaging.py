@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_alone_and_all_of_it(built):
     names = zipfile.ZipFile(built[0]).namelist()
     assert {n.split('/')[0] for n in names if '.dist-info/' not in n} == {'beam_argilla'}
     assert {n for n in names if n.endswith('.py')} == modules()
-    assert {'beam_argilla/py.typed', 'beam_argilla/answers/report.html'} <= set(names)
+    assert {'beam_argilla/py.typed', 'beam_argilla/providers.yaml', 'beam_argilla/answers/report.html'} <= set(names)
 
 
 def test_what_beam_builds_of_setup_py_for_its_workers_is_the_sdist(built, tmp_path):
@@ -143,6 +143,28 @@ def test_the_four_packages_work_together(clean, elsewhere):
     assert sorted(lines) == sorted([r['instruction'], r['generation']] for r in rows(5))
     ids = [line for f in elsewhere.glob('ids-*') for line in f.read_text().splitlines()]
     assert sorted(ids) == [f'i{g:04d}' for g in range(5)]
+
+
+PIPELINE = """
+providers:
+{% include 'beam_argilla/providers.yaml' %}
+pipeline:
+  type: chain
+  transforms:
+    - {type: ReadGenerations, config: {path: in.parquet, columns: {instruction_id: instruction_id}}}
+    - {type: GroupGenerations, config: {max_generations: 4}}
+    - {type: WriteToJson, config: {path: groups}}
+"""
+
+
+def test_a_pipeline_in_yaml_finds_the_steps_that_are_installed(built, clean, elsewhere):
+    pip(clean, f'{built[0]}[yaml]')
+    (elsewhere / 'groups.yaml').write_text(PIPELINE)
+    command = [clean / 'python', '-m', 'apache_beam.yaml.main', '--yaml_pipeline_file=groups.yaml']
+    done = run(elsewhere, *command, '--runner=FnApiRunner')
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for f in elsewhere.glob('groups-*') for line in f.read_text().splitlines()]
+    assert sorted(line['instruction_id'] for line in lines) == [f'i{g:04d}' for g in range(5)]
 
 
 def test_a_worker_that_writes_imports_neither_argilla_nor_datasets(argilla_server):

@@ -18,20 +18,22 @@ import pyarrow.parquet as pq
 import pytest
 
 import beam_argilla.local
-from beam_argilla.local import __main__ as local
+from beam_argilla.local import commands
 from pipelines import argilla_to_parquet, demo, options, parquet_to_argilla
 from tests.answers.people import Person, record_ids
 from tests.samples import rows, unique
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
-BLOCKS = re.findall(r'^```(python|bash)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
+BLOCKS = re.findall(r'^```(python|bash|yaml)\n(.*?)^```$', README, re.DOTALL | re.MULTILINE)
 # What the reader puts something else for, or has installed.
 RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
 PROGRAM = ''.join(
     f'{module.replace("_", "-")}() {{ {sys.executable} -m pipelines.{module} "$@"; }}\n'
     for module in ('parquet_to_argilla', 'argilla_to_parquet')
 )
+PROGRAM += f'python() {{ {sys.executable} "$@" --runner={RUNNER}; }}\n'  # of a module of Beam's
+PROGRAM += f'argilla-local() {{ {sys.executable} -m beam_argilla.local "$@"; }}\n'
 
 
 @pytest.fixture(scope='module')
@@ -84,7 +86,9 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
         'gs://bucket': str(folder / 'bucket'),
         'https://argilla.example': argilla_server.api_url,
         'http://localhost:6900': argilla_server.api_url,
+        '--home team': f'--home {argilla_server.home}',
         'ARGILLA_API_KEY=...': f'ARGILLA_API_KEY={argilla_server.api_key}',
+        "'beam_argilla/providers.yaml'": f"'{ROOT}/beam_argilla/providers.yaml'",
         'beam.Pipeline()': f'beam.Pipeline({RUNNER!r})',  # which downloads nothing
     }
 
@@ -93,6 +97,8 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
             block = block.replace(what, other)
         if language == 'python':
             exec(compile(block, 'README.md', 'exec'), {'__name__': 'readme'})
+        elif language == 'yaml':  # a file that is called as its first line says
+            (folder / block.split()[1]).write_text(block)
         else:
             done = subprocess.run(['bash', '-ec', PROGRAM + block], check=True, stdout=subprocess.PIPE, text=True)
             print(done.stdout)
@@ -110,12 +116,14 @@ def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
     said = [run(language, block) for language, block in BLOCKS if not block.startswith('make ')]
     (pair,) = (printed for printed in said if "'chosen_score'" in printed)  # of the demo
     assert "'chosen_score': 5.0, 'rejected_score': 1.0" in pair
+    assert any('ann can log in' in printed and 'again is empty' in printed for printed in said)
 
     def count(name: str) -> int:
         return len(list(sdk.datasets(name).records))
 
     assert count('ultrafeedback') == 6  # those of the first block, and those of the program, by another id
     assert count('answers') == 1
+    assert count('from-yaml') == 3
     assert count('hello') == 1000
     assert count('pairs') == 5
     assert {dict(r.metadata).get('topic') for r in sdk.datasets('hello').records} == {'greetings'}
@@ -130,9 +138,9 @@ def test_what_is_made_can_be_made():
 
 
 def test_every_option_that_is_named_is_one():
-    programs = (parquet_to_argilla.parser(), argilla_to_parquet.parser(), local.parser())
+    programs = (parquet_to_argilla.parser(), argilla_to_parquet.parser(), commands.parser())
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
     known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
-    known |= {'--exit'}  # of the demo
+    known |= {'--exit', '--yaml_pipeline_file'}  # of the demo, and of Beam YAML
     known |= {'--config', '--image', '--location', '--parameters', '--substitutions'}  # of gcloud
     assert set(re.findall(r'(?<![\w-])--[a-z_]+(?![\w-])', README)) - known == set()

@@ -24,6 +24,7 @@ ROOMS: dict[str, set[str]] = {
     'tasks': {GROUND, 'server'},
     'writing': {GROUND, 'input', 'grouping', 'server', 'tasks'},
     'answers': {GROUND, 'server'},
+    'yaml': {GROUND, 'input', 'grouping', 'server', 'tasks', 'writing', 'answers'},
     'local': set(),
     'pipelines': {'beam_argilla', GROUND, 'server', 'local'},
 }

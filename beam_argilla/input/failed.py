@@ -341,7 +341,7 @@ def _formatted(
 ) -> Iterator[tuple[Sequence[_Line], list[pa.Table], list[FailedRecord]]]:
     """Lines, the tables of their rows, and what is refused of them: all at once, or each alone if anything is."""
     content = [row for line in lines for row in line.content]
-    tables, failed = from_rows(content, columns, also=() if as_read else OPTIONAL)
+    tables, failed = from_rows(content, columns, also=None if as_read else {name: name for name in OPTIONAL})
     if failed and len(lines) > 1:
         for line in lines:
             yield from _formatted([line], columns, as_read)

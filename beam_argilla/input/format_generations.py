@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_argilla.coding import GenerationTable
 from beam_argilla.columns import Columns, as_columns
 from beam_argilla.errors import InputError
+from beam_argilla.generations import SCORE
 from beam_argilla.input.canonical import canonical_tables, facts_of
 from beam_argilla.input.frames import as_table
 from beam_argilla.input.kind import pieces
@@ -34,6 +35,7 @@ class FormatGenerations(Fallible):
 
     Args:
         columns: what the elements call their columns.
+        score: of rows, the column of the exact score that each rating stands for (see `Scale`), if there is one.
 
     Raises:
         InputError: (when it is applied, where that can be seen of `beam.Create` or of a schema; else while running)
@@ -45,19 +47,21 @@ class FormatGenerations(Fallible):
         >>> tables = rows | ba.FormatGenerations(ba.Columns())
     """
 
-    def __init__(self, columns: Columns | None = None):
+    def __init__(self, columns: Columns | None = None, score: str | None = None):
         super().__init__()
         self.columns = as_columns(columns)
+        self.score = score
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         _check_element_type(elements.element_type)
         names = _names_of(elements)
         if names is not None:
             check_columns(names, self.columns)
-        formatted = elements | beam.ParDo(_Format(self.columns)).with_outputs(Refused.TAG, main='tables')
+        formatted = elements | beam.ParDo(_Format(self.columns, self.score)).with_outputs(Refused.TAG, main='tables')
         self.refuse(formatted[Refused.TAG], formatted.tables)
         formatted.tables.element_type = GenerationTable
-        formatted.tables.input_facts = facts_of(self.columns)
+        facts = facts_of(self.columns)
+        formatted.tables.input_facts = facts._replace(scores=facts.scores or self.score is not None)
         return formatted.tables
 
     def display_data(self) -> dict[str, Any]:
@@ -90,8 +94,9 @@ def _names_of(elements: beam.PCollection) -> list[str] | None:
 class _Format(beam.DoFn):
     """The user's elements → canonical tables; rows are buffered until a table is worth it."""
 
-    def __init__(self, columns: Columns):
+    def __init__(self, columns: Columns, score: str | None):
         self._columns = columns
+        self._also = None if score is None else {SCORE: score}
         self._needed = partial(columns_to_read, columns)
 
     def start_bundle(self) -> None:
@@ -130,6 +135,6 @@ class _Format(beam.DoFn):
         stamp = WindowedValue(None, self._timestamps[window], (window,))
         rows = self._rows.pop(window)
         count('rows_read', len(rows))
-        tables, failed = from_rows(rows, self._columns)
+        tables, failed = from_rows(rows, self._columns, also=self._also)
         yield from (refuse(f, stamp) for f in failed)
         yield from map(stamp.with_value, tables)

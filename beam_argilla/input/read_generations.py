@@ -85,6 +85,7 @@ class ReadGenerations(Fallible):
         names: role → the column, path or literal that plays it in the first file; empty if none was looked at.
         metadata_types: name of a column → ``integer``, ``float`` or ``terms``, whatever holds its values in all files;
             None if they were not looked at.
+        lists: the columns that are known to hold lists.
         is_empty: whether it is known that no file has a row.
         is_joined: whether the instructions of rows are in other rows or files.
 
@@ -125,6 +126,7 @@ class ReadGenerations(Fallible):
         if on_bad_file not in ('fail', 'refuse'):
             raise ValueError(f"on_bad_file={on_bad_file!r}: use 'fail' or 'refuse'")
         self.metadata_types: dict[str, str] | None = None
+        self.lists: frozenset[str] = frozenset()
         self.is_empty = False
         self.layout = None if layout == AUTO else layout_of(layout)
         ids_are_texts = self.columns.instruction_id is None
@@ -137,7 +139,7 @@ class ReadGenerations(Fallible):
             files = matching_files(self.patterns, *self._choice)
             seen = look([f.path for f in files], self.columns, on_bad_file, layout, format)
             self.columns, self.layout, self.names = seen.columns, seen.layout, seen.names
-            self.metadata_types = seen.metadata_types
+            self.metadata_types, self.lists = seen.metadata_types, seen.lists
             if source is not None and source in seen.metadata_types:
                 raise InputError(f'The files have a column {source!r}: give their paths another name as metadata.')
             self.is_empty = seen.is_empty

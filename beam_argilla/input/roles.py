@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from beam_argilla.columns import NUMBER, Columns
 from beam_argilla.errors import InputError
+from beam_argilla.generations import MESSAGES, SCORE
 from beam_argilla.input.paths import NoSuchPath, follow, goes_into_text, path_to, possible_columns
 from beam_argilla.input.plain import is_list, plain_type
 
@@ -28,6 +29,8 @@ USUAL = {
 }
 # What a wide row may hold a list of, one item per generation.
 PER_GENERATION = ('generation', 'model_name', 'rating', 'rationale', 'agent')
+# The same of rows that were canonical before.
+LISTED = (*PER_GENERATION, SCORE)
 _OPTIONAL = ('instruction_id', 'model_name', 'rating', 'rationale', 'agent', 'position')
 
 
@@ -264,6 +267,8 @@ _FITTING: dict[str, tuple[Callable[[pa.DataType], bool], ...]] = {
     'instruction_id': _NAME,
     'model_name': _NAME,
     'agent': _NAME,
+    SCORE: (*_TEXT, *_NUMBER),
+    MESSAGES: _TEXT,
 }
 
 _MAKE_TEXT = 'text: make it text first (numbers with str(value), astype(str) in pandas or cast(pl.String) in Polars)'
@@ -274,4 +279,6 @@ EXPECTED = {  # for messages
     'instruction_id': 'text, a whole number, a UUID or a date',
     'model_name': 'text or a number',
     'agent': 'text or a number',
+    SCORE: 'a number',
+    MESSAGES: 'text',
 }

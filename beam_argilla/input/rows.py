@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,9 +11,9 @@ import pyarrow as pa
 from beam_argilla.columns import Columns
 from beam_argilla.errors import InputError
 from beam_argilla.failures import FailedRecord, failed_rows
-from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, TEXT
+from beam_argilla.generations import MESSAGES, METADATA, METADATA_PREFIX, OPTIONAL, SCORE, TEXT
 from beam_argilla.input.repairable import Unusable, marked
-from beam_argilla.input.roles import EXPECTED, PER_GENERATION, USUAL, can_mean, no_such_columns, roles_of
+from beam_argilla.input.roles import EXPECTED, LISTED, PER_GENERATION, USUAL, can_mean, no_such_columns, roles_of
 from beam_argilla.input.tables import MEANING, Formatted, Origin, from_cells
 from beam_argilla.input.values import (
     LONE_SURROGATE,
@@ -33,6 +33,7 @@ Candidates = Mapping[str, tuple[str, ...]]  # role → the columns that may play
 MAX_ROWS = 2_000  # to put into one table
 _ONE_VALUE = (str, int, float, bool, type(None))  # as most are
 _TEXTS = ('instruction', 'generation', 'rationale')  # which no other thing is made into
+_NUMBERS = {'position': pa.int64(), SCORE: OPTIONAL[SCORE]}  # all others are texts
 # Roles for which the commonest types need no closer look.
 _COMMON = {
     str: (*_TEXTS, 'instruction_id', 'model_name', 'agent', 'rating'),
@@ -46,6 +47,8 @@ _ERRORS = {
     'agent': 'NotAName',
     'rating': 'NotARating',
     'position': 'NotAPosition',
+    MESSAGES: 'NotText',
+    SCORE: 'NotAScore',
 }
 
 
@@ -54,7 +57,7 @@ class _Unusable(Exception):
 
 
 def from_rows(
-    elements: Sequence[Any], columns: Columns, origin: Origin | None = None, also: Collection[str] = ()
+    elements: Sequence[Any], columns: Columns, origin: Origin | None = None, also: Mapping[str, str] | None = None
 ) -> tuple[list[pa.Table], list[FailedRecord]]:
     """Converts a batch of dicts, `beam.Row`s, NamedTuples, data classes or pydantic models.
 
@@ -63,7 +66,7 @@ def from_rows(
     Args:
         columns: what the rows call their columns.
         origin: told of what is refused.
-        also: columns of `OPTIONAL` that the rows may have, as canonical ones do.
+        also: those of `OPTIONAL` that the rows may have, as canonical ones do → what they call them.
 
     Returns:
         A canonical table of the long rows and one of the wide rows, if there are any; and what was refused.
@@ -73,7 +76,7 @@ def from_rows(
     """
     plainly = plain_columns(columns)
     candidates = {role: _candidates(role, plainly) for role in MEANING if role not in OPTIONAL}
-    candidates |= {name: (name,) for name in also}
+    candidates |= {role: (name,) for role, name in (also or {}).items()}
     failed: list[FailedRecord] = []
     layouts: dict[bool, list[_Read]] = {}
     for index, element in enumerate(elements):
@@ -169,7 +172,7 @@ def _cells(row: Row, candidates: Candidates, wide: bool) -> dict[str, Any]:
     for role, names in candidates.items():
         name = _name(role, row, names, wide)
         if name is not None and not (wide and role == 'position'):
-            listed = wide and role in PER_GENERATION
+            listed = wide and role in LISTED
             value = row.get(name)
             cells[role] = _items(role, name, value, cells) if listed else _cell(role, name, value)
     return cells
@@ -299,6 +302,5 @@ def _formatted(
 def _type(role: str, wide: bool) -> pa.DataType:
     if role.startswith(METADATA_PREFIX):
         return METADATA
-    if role == 'position':
-        return pa.int64()
-    return pa.large_list(TEXT) if wide and role in PER_GENERATION else TEXT
+    kind = _NUMBERS.get(role, TEXT)
+    return pa.large_list(kind) if wide and role in LISTED else kind

@@ -49,6 +49,7 @@ class Seen(NamedTuple):
     Attributes:
         all_wide: every file is known to be wide.
         metadata_types: column → the type of metadata that can hold its values in every file.
+        lists: the columns that hold lists in some file.
         columns: what the columns mean, those that the layout names among them.
         layout: of which the files are, if that counts.
         names: role → what plays it in the first file that could be looked at.
@@ -57,6 +58,7 @@ class Seen(NamedTuple):
 
     all_wide: bool
     metadata_types: dict[str, str]
+    lists: frozenset[str]
     columns: Columns
     layout: Layout | None
     names: Mapping[str, str]
@@ -127,8 +129,9 @@ def look(
         _warn_of_lists(files[0], getattr(schemas[at], 'names', ()), format)
     whole = bool(wide) and not long and len(chosen) == len(paths) and not (found_layout and found_layout.repeated)
     types = {name: _metadata_type(found) for name, found in kinds.items()}
+    lists = frozenset(name for name, found in kinds.items() if any(kind.startswith(_LIST) for kind in found))
     empty = len(chosen) == len(paths) and not errors and all(is_empty(path, format) for path in paths)
-    return Seen(whole, types, columns, found_layout, files[0].names if files else {}, empty)
+    return Seen(whole, types, lists, columns, found_layout, files[0].names if files else {}, empty)
 
 
 def _warn_of_lists(file: _File, names: Sequence[str], format: str | None) -> None:
@@ -208,6 +211,7 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 _NUMBERS = {'integer', 'float'}
+_LIST = 'list of '
 
 
 def _kinds(files: Iterable[_File], name: str, pool: Executor, format: str | None) -> dict[str, list[str]]:
@@ -228,7 +232,7 @@ def _kinds(files: Iterable[_File], name: str, pool: Executor, format: str | None
 def _kind(kind: pa.DataType) -> str:
     types = pa.types
     if types.is_large_list(kind):
-        return f'list of {_kind(plain_type(kind.value_type))}'
+        return f'{_LIST}{_kind(plain_type(kind.value_type))}'
     if types.is_integer(kind) or (types.is_decimal(kind) and kind.scale <= 0):
         return 'integer'
     if types.is_floating(kind) or types.is_decimal(kind):

@@ -34,6 +34,7 @@ from beam_argilla.generations import (
 from beam_argilla.input.plain import holds_structs, is_list, list_of, plain
 from beam_argilla.input.repairable import repairable
 from beam_argilla.input.roles import (
+    LISTED,
     PER_GENERATION,
     can_mean,
     columns_to_read,
@@ -194,7 +195,7 @@ def from_cells(
     """
     all_rows = np.arange(len(cells['generation']))
     wide = is_list(cells['generation'].type)
-    lists = {role: cells.pop(role) for role in PER_GENERATION if wide and role in cells and is_list(cells[role].type)}
+    lists = {role: cells.pop(role) for role in LISTED if wide and role in cells and is_list(cells[role].type)}
     if wide:
         cells.pop('position', None)  # theirs is the order of their lists
     out, found = _meanings(cells, names)

@@ -13,6 +13,7 @@ import decimal
 import enum
 import hashlib
 import itertools
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
@@ -130,14 +131,19 @@ def as_position(array: pa.Array) -> Meaning:
 
 def as_score(array: pa.Array) -> Meaning:
     """Floats, as they were written once for a rating."""
-    return Meaning(pa.array([_score(text) for text in as_text(array).values.to_pylist()], pa.float64()))
+    text, problems = as_text(array)
+    values = pa.array([_score(t) for t in text.to_pylist()], pa.float64())
+    lost = pc.and_(values.is_null(), text.is_valid()).to_numpy(zero_copy_only=False)
+    message = 'The {role} is not a number (column {column!r})'
+    return Meaning(values, [*problems, Problem('NotAScore', message, lost)] if lost.any() else problems)
 
 
 def _score(text: str | None) -> float | None:
     try:
-        return None if text is None else float(text)
+        score = float(text or '')
     except ValueError:
         return None
+    return score if math.isfinite(score) else None
 
 
 def _position(text: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -52,6 +53,9 @@ _METADATA_KINDS = {
     MetadataPropertyType.float: Kind.NUMBER,
 }
 _RECORD_KINDS = {'inserted_at': Kind.DATE, 'updated_at': Kind.DATE}
+
+# What a JSON path can say in every SQLite.
+_PLAIN_NAME = re.compile('[A-Za-z0-9_-]+')
 
 # Builds a condition on one value, given the SQL expression of the value.
 Test = Callable[[ColumnElement[Any]], ColumnElement[bool]]
@@ -179,9 +183,16 @@ class Conditions:
 
 
 def _json_each(column: Any) -> Any:
+    return _each(_valid_json(column), '$')
+
+
+def _each(json: Any, path: str) -> Any:
+    return func.json_each(json, path).table_valued('key', 'value', 'type').alias()
+
+
+def _valid_json(column: Any) -> Any:
     # The server lets Infinity through, which is no JSON to SQLite.
-    valid = case((func.json_valid(column), type_coerce(column, String)))
-    return func.json_each(valid).table_valued('key', 'value', 'type').alias()
+    return case((func.json_valid(column), type_coerce(column, String)))
 
 
 def _json_value(value: Any, json_type: Any, kind: Kind) -> ColumnElement[Any]:
@@ -198,6 +209,12 @@ def _json_value(value: Any, json_type: Any, kind: Kind) -> ColumnElement[Any]:
 
 
 def _metadata_values(name: str, kind: Kind) -> Elements:
+    if _PLAIN_NAME.fullmatch(name):
+        path = f'$."{name}"'
+        # Of an object the members would be taken for its values.
+        is_value = func.json_type(_valid_json(Record.metadata_), path) != 'object'
+        values = _each(case((is_value, type_coerce(Record.metadata_, String))), path)
+        return Elements((values,), _json_value(values.c.value, values.c.type, kind))
     # By key, since a JSON path cannot say every name: not one with a quote, in older SQLites not "é".
     entries = _json_each(Record.metadata_)
     is_list = entries.c.type == 'array'

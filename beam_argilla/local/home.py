@@ -1,21 +1,26 @@
 """The directory that holds everything of one local Argilla: database, log, credentials, and a lock."""
 
 import fcntl
+import ipaddress
 import json
 import os
 import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
+from beam_argilla.local.troubles import REMEDY, troubles_told
 
 DEFAULT_USERNAME = 'argilla'
 DEFAULT_PASSWORD = '12345678'
 DEFAULT_API_KEY = 'argilla.apikey'
+
+# Where argilla-server keeps the number by which it counts in its makers' statistics, which are off here.
+SERVER_ID_FILE = 'server_id.dat'
 
 # After a SIGKILL of its supervisor a server needs a moment to notice and let go of the lock.
 LOCK_PATIENCE_SECONDS = 5.0
@@ -56,11 +61,21 @@ class Home:
     def _lock(self) -> Path:
         return self.path / 'argilla.lock'
 
+    @property
+    def small_files(self) -> tuple[Path, ...]:
+        """What belongs to the data besides the database; not all of it need be there."""
+        return self._credentials, self.path / SERVER_ID_FILE
+
+    def before(self, revision: str) -> Path:
+        """Where the database is kept as it was before a migration, at this revision."""
+        return self.path / f'argilla-{revision}.db'
+
     def prepare(self) -> None:
         """Creates the directory if need be, and makes sure that a server can work in it.
 
         Raises:
-          LocalServerError: It is not a directory, cannot be written, or holds a damaged or foreign database.
+          LocalServerError: It is not a directory, cannot be written, or holds a database that is damaged, of something
+            else, or kept by another process for itself.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -74,12 +89,35 @@ class Home:
             raise LocalServerError(f'{self.path} is not writable. Give another --home, or change its permissions.')
         check_database(self.database)
 
+    def contents(self) -> str:
+        """How much is in the database, for people.
+
+        Raises:
+          LocalServerError: It is of something else.
+        """
+        try:
+            with closing(sqlite3.connect(self.database.as_uri() + '?mode=ro', uri=True)) as connection:
+                check_tables(self.database, connection)
+                tables = ('datasets', 'records', 'responses', 'users')
+                counts = [connection.execute(f'SELECT count(*) FROM {table}').fetchone()[0] for table in tables]
+        except sqlite3.Error:
+            return 'without a database that can be read'
+        return ', '.join(f'{count:,} {table}' for table, count in zip(tables, counts, strict=True))
+
+    def empty(self) -> None:
+        """Removes all that servers have put here, and nothing else that may lie in the directory."""
+        databases = [self.database, *self.path.glob('argilla-*.db')]
+        beside = [path.with_name(path.name + ending) for path in databases for ending in ('-wal', '-shm', '-journal')]
+        # The database at last: without it the rest is a new home's.
+        for path in (*self.small_files, self.log, *beside, *databases):
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def locked(self, url: str) -> Iterator[int]:
         """Keeps every other server off this directory.
 
         Args:
-          url: Where this server will answer; told to whoever tries to start a second one.
+          url: Where this server will answer, or what else is done here; told to whoever tries to start a second one.
 
         Yields:
           The descriptor of the lock. A server process inherits it, so that the directory stays locked until the last
@@ -96,6 +134,19 @@ class Home:
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def served_at(self) -> str | None:
+        """The URL of the server that runs on this directory; None without one."""
+        try:
+            with open(self._lock, encoding='utf-8') as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    what = lock.read().partition(' ')[2]
+                    return what if what.startswith('http') else None
+        except FileNotFoundError:
+            pass
+        return None
 
     def _acquire(self, descriptor: int) -> None:
         deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
@@ -115,7 +166,7 @@ class Home:
     def credentials(
         self, username: str | None = None, password: str | None = None, api_key: str | None = None
     ) -> Credentials:
-        """Loads what this directory was made with, changed by what is given, and stores the outcome.
+        """What this directory was made with, changed by what is given; to be kept by `keep`.
 
         A directory that is new gets the defaults for what is not given. One that exists keeps it: starting without
         options must never reset somebody's password to a well-known one.
@@ -137,8 +188,11 @@ class Home:
         given = {'username': username, 'password': password, 'api_key': api_key}
         credentials = replace(stored, **{name: value for name, value in given.items() if value is not None})
         check_credentials(credentials)
-        write_private(self._credentials, json.dumps(asdict(credentials)))
         return credentials
+
+    def keep(self, credentials: Credentials) -> None:
+        """Stores the log-in for the next start."""
+        write_private(self._credentials, json.dumps(asdict(credentials)))
 
     def _stored_credentials(self) -> Credentials | None:
         try:
@@ -167,6 +221,33 @@ def check_credentials(credentials: Credentials) -> None:
         raise LocalServerError('The API key must be printable ASCII without spaces: it travels in an HTTP header.')
 
 
+def home_at(path: str | os.PathLike[str]) -> Home:
+    """The home in a directory, which may begin with a tilde."""
+    return Home(Path(path).expanduser().absolute())
+
+
+def check_exposure(host: str, credentials: Credentials) -> None:
+    """Refuses to let others on the network in by a log-in that everybody knows.
+
+    Raises:
+      LocalServerError: The host is another than this machine, and the password or the API key is the default.
+    """
+    try:
+        is_private = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_private = host == 'localhost'
+    known = {
+        '--password': credentials.password == DEFAULT_PASSWORD,
+        '--api-key': credentials.api_key == DEFAULT_API_KEY,
+    }
+    if not is_private and any(known.values()):
+        options = ' and '.join(option for option, is_default in known.items() if is_default)
+        raise LocalServerError(
+            f'Other machines can reach a server at {host}, and everybody knows the log-in of this home, which is the '
+            f'default one. Give {options}.'
+        )
+
+
 def write_private(path: Path, text: str) -> None:
     """Replaces a file atomically by one that only its owner can read."""
     temporary = path.with_name(path.name + '.new')
@@ -178,24 +259,27 @@ def write_private(path: Path, text: str) -> None:
 
 
 def check_database(path: Path) -> None:
-    """Makes sure that a database file, if there is one, is Argilla's and can be read.
+    """Makes sure that a database file, if there is one, is Argilla's and can be read and written.
 
     Raises:
-      LocalServerError: It is damaged, or something else.
+      LocalServerError: It is damaged, something else, or another process keeps it for itself.
     """
     if not path.exists():
         return
-    remedy = 'Put back a copy of it, or give another --home.'
-    try:
-        connection = sqlite3.connect(path, timeout=30)
-        try:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise LocalServerError(f'The database {path} cannot be read: {error}. {remedy}') from None
+    with troubles_told(path), closing(sqlite3.connect(path, timeout=LOCK_PATIENCE_SECONDS)) as connection:
+        check_tables(path, connection)
+        connection.execute('BEGIN IMMEDIATE')
+
+
+def check_tables(path: Path, connection: sqlite3.Connection) -> None:
+    """Makes sure that a database, if there is something in it, is Argilla's.
+
+    Raises:
+      LocalServerError: It is something else.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and 'alembic_version' not in tables:
-        raise LocalServerError(f'The database {path} is not one of Argilla. {remedy}')
+        raise LocalServerError(f'The database {path} is not one of Argilla. {REMEDY}')
 
 
 def is_running(pid: str) -> bool:

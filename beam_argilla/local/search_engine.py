@@ -32,7 +32,7 @@ from sqlalchemy import ColumnElement, Select, String, and_, cast, column, func, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from beam_argilla.local.conditions import Conditions, metadata_values
-from beam_argilla.local.random_order import RANDOM_FUNCTION
+from beam_argilla.local.random_order import random_number
 from beam_argilla.local.similar_words import FuzzyWord
 from beam_argilla.local.text_index import COLUMNS, INDEX_TABLE, TEXT_TABLE, WORDS_TABLE
 from beam_argilla.local.text_query import match, parse
@@ -96,7 +96,7 @@ class SqliteSearchEngine(SearchEngine):
             found, score = await _find(session, dataset, conditions, query, filter)
             if user_id is not None:
                 # Another order for each user. With a text query, Elasticsearch multiplies the two as well.
-                score = score * getattr(func, RANDOM_FUNCTION)(str(user_id), cast(Record.id, String))
+                score = score * random_number(user_id)
             order = [conditions.sort_key(one) for one in sort] if sort else [score.desc()]
             page = (
                 found.add_columns(score)

@@ -17,6 +17,7 @@ from typing import Any
 from beam_argilla.local import database
 from beam_argilla.local.errors import LocalServerError
 from beam_argilla.local.supervisor import CONFIG_VARIABLE, ERROR_FILE, TOLD_FILE
+from beam_argilla.local.troubles import answer_that_the_disk_is_full, troubles_told
 
 # How long requests in flight may go on after the server was told to end.
 GRACE_SECONDS = 3
@@ -63,6 +64,7 @@ def prepare(config: dict[str, Any]) -> Any:
     # later a part of each request's.
     gc.disable()
     from argilla_server import app
+    from argilla_server.api.routes import api_v1
 
     # The engine registers itself by being imported.
     from beam_argilla.local import jobs, search_engine, speedups, web_ui  # noqa: F401
@@ -71,9 +73,11 @@ def prepare(config: dict[str, Any]) -> Any:
     gc.freeze()
     gc.enable()
     path = Path(config['database'])
-    database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
-    database.use_for_sessions(path)
-    asyncio.run(database.ensure_owner(config['username'], config['password'], config['api_key']))
+    with troubles_told(path):
+        database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
+        database.use_for_sessions(path)
+        asyncio.run(database.ensure_owner(config['username'], config['password'], config['api_key']))
+    answer_that_the_disk_is_full(api_v1, path.parent)
     if not config['stock']:
         speedups.apply()
     web_ui.serve_without_remote_fonts(app)

@@ -115,6 +115,16 @@ def upsert_in_sets() -> None:
     routes.prefer(bulk_upsert.upsert_dataset_records_bulk, records_bulk.upsert_dataset_records_bulk)
 
 
+def read_in_sets() -> None:
+    """Answers requests for pages of records by `record_pages`."""
+    from argilla_server.api.handlers.v1.datasets import records
+
+    from beam_argilla.local import record_pages, routes
+
+    for name in ('list_dataset_records', 'search_dataset_records', 'search_current_user_dataset_records'):
+        routes.prefer(getattr(record_pages, name), getattr(records, name))
+
+
 # What several of them rest on: how a record and all that belongs to it are kept, and shown.
 _MODELS = {
     'api/schemas/v1/records.py': 'd12de3c50f0c9a20',
@@ -157,6 +167,18 @@ SPEEDUPS = (
             'validators/records.py': '1dec07be9a65a06f',
             'validators/responses.py': 'db0e53fe70a657c2',
             'validators/suggestions.py': 'eec89c89618713a4',
+        },
+    ),
+    Speedup(
+        'pages of records',
+        read_in_sets,
+        _MODELS
+        | {
+            'api/handlers/v1/datasets/records.py': '1b0e3ba8102ae216',
+            'api/policies/v1/metadata_property_policy.py': '688b768b2634dac1',
+            'api/policies/v1/record_policy.py': '0bca3ec5ddaa05c2',
+            'contexts/datasets.py': '11671825ff23aeab',
+            'contexts/records.py': '2e4453431f4b3ab4',
         },
     ),
 )

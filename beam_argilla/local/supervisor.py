@@ -26,8 +26,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Credentials, Home
+from beam_argilla.local.home import Credentials, Home, check_exposure, home_at
 from beam_argilla.local.requirements import check_requirements, redis_server
+from beam_argilla.local.troubles import troubles_told
 
 CONFIG_VARIABLE = 'BEAM_ARGILLA_LOCAL_CONFIG'
 ERROR_FILE = 'error.txt'
@@ -302,7 +303,8 @@ def serve(
       home: The directory of the database and the log, made if need be; everything in it is found again by the next
         start. None is a temporary directory, removed at the end.
       port: The TCP port; 0 is any free one.
-      host: The address to bind to.
+      host: The address to bind to. One that other machines reach needs a password and an API key that are not the
+        well-known defaults.
       username: The owner's name. None is the one that `home` was made with, or ``'argilla'`` in a new one. A name that
         `home` does not know is added as another owner, and needs an `api_key`.
       password: The owner's password, at least 8 characters. None keeps the one that `home` has; ``'12345678'`` in a
@@ -330,23 +332,27 @@ def serve(
         if home is None:
             home = stack.enter_context(temporary_directory())
             temporary.append(home)
-        place = Home(Path(home).expanduser().absolute())
-        place.prepare()
-        with bind(host, port) as listener:
-            actual_port = listener.getsockname()[1]
-            lock = stack.enter_context(place.locked(url_of(host, actual_port)))
-            server = LocalServer(place, host, actual_port, place.credentials(username, password, api_key))
-            server._lock = lock
-            server._search |= search
-            server._stock = stock
-            server._runtime = stack.enter_context(temporary_directory())
-            server._temporary = [*temporary, server._runtime]
-            (server._runtime / HOME_LINK).symlink_to(place.path, target_is_directory=True)
-            server._caller_gone = stack.enter_context(pipe_of_life())
-            stack.callback(server._stop)
-            server._start_redis()
-            server._start_server(listener)
-        server._wait_until_ready(timeout)
+        place = home_at(home)
+        with troubles_told(place.database):
+            place.prepare()
+            with bind(host, port) as listener:
+                actual_port = listener.getsockname()[1]
+                lock = stack.enter_context(place.locked(url_of(host, actual_port)))
+                credentials = place.credentials(username, password, api_key)
+                check_exposure(host, credentials)
+                place.keep(credentials)
+                server = LocalServer(place, host, actual_port, credentials)
+                server._lock = lock
+                server._search |= search
+                server._stock = stock
+                server._runtime = stack.enter_context(temporary_directory())
+                server._temporary = [*temporary, server._runtime]
+                (server._runtime / HOME_LINK).symlink_to(place.path, target_is_directory=True)
+                server._caller_gone = stack.enter_context(pipe_of_life())
+                stack.callback(server._stop)
+                server._start_redis()
+                server._start_server(listener)
+            server._wait_until_ready(timeout)
         yield server
 
 

@@ -8,6 +8,7 @@ The index and the queries must agree on it, so both get it from here.
 """
 
 import re
+from itertools import groupby
 
 import regex
 
@@ -55,8 +56,8 @@ _LOOSE = re.compile(
     )""",
     re.VERBOSE,
 )
-# What stands between two spaces and is not ASCII alone.
-_BEYOND_ASCII = re.compile(r'((?<![!-~])[!-~]*[^\x00-\x7f][^\x00-\x20]*)')
+# The bulk of Chinese and Japanese: each of them is a word, but for one that a mark follows.
+_ALONE = regex.compile(rf'([\u3041-\u3096\u4e00-\u9fff]+(?![{_MARK}]))')
 _IN_A_WORD = re.compile(r"[A-Za-z0-9_'.:,;\x80-\ud7ff\ue000-\U0010ffff]*")
 
 
@@ -84,11 +85,17 @@ def may_begin_a_word(text: str) -> bool:
 def spaced(text: str) -> str:
     """A text out of which `TOKENIZER` cuts the `words` of another.
 
-    ASCII is left to it but for what is replaced by a space, which takes a tenth of the time.
+    What stands between two spaces and is ASCII is left to it but for what is replaced by a space: that takes a tenth of
+    the time.
     """
-    if text.isascii():
-        return _LOOSE.sub(' ', text)
-    parts = _BEYOND_ASCII.split(text)
-    parts[::2] = [_LOOSE.sub(' ', part) for part in parts[::2]]
-    parts[1::2] = [folded(' '.join(_WORD.findall(part))) for part in parts[1::2]]
-    return ''.join(parts)
+    return ' '.join(
+        _LOOSE.sub(' ', ' '.join(parts)) if is_ascii else _cut(' '.join(parts))
+        for is_ascii, parts in groupby(text.split(' '), str.isascii)
+    )
+
+
+def _cut(text: str) -> str:
+    parts = _ALONE.split(text)
+    parts[::2] = [folded(' '.join(_WORD.findall(part))) for part in parts[::2]]
+    parts[1::2] = [' '.join(part) for part in parts[1::2]]
+    return ' '.join(parts)

@@ -57,6 +57,25 @@ class EnvironmentSecret(Secret):
         return f'EnvironmentSecret({self.variable!r})'
 
 
+def secret_of(spec: str) -> Secret:
+    """The secret that a text says where to look up.
+
+    Args:
+        spec: ``type:EnvironmentSecret;variable:NAME``, or what Beam's `Secret.parse_secret_option` takes, such as
+            ``type:GcpSecret;version_name:projects/P/secrets/S/versions/latest``.
+
+    Raises:
+        ValueError: it has no form that is known.
+    """
+    own = re.fullmatch('type:EnvironmentSecret;variable:([A-Za-z_][A-Za-z0-9_]*)', spec)
+    return EnvironmentSecret(own[1]) if own else Secret.parse_secret_option(spec)
+
+
+def source_of_header(source: str) -> Secret:
+    """The secret that holds a header's value: an environment variable of that name, or as of `secret_of`."""
+    return secret_of(source) if source.startswith('type:') else EnvironmentSecret(source)
+
+
 def _shown(variable: str) -> str:
     """Its name; some give the secret itself where its variable is asked for, and that shall not be repeated."""
     named = re.fullmatch('[A-Z_][A-Z0-9_]*|[a-z_][a-z0-9_]*', variable)

@@ -87,13 +87,7 @@ class WriteToArgilla(beam.PTransform):
         super().__init__()
         if not (hasattr(task, 'records') and hasattr(task, 'settings')):
             raise TypeError(f'task must be a task such as Preference(num_generations=4), not {task!r}')
-        if columns is not None:  # the task knows which columns it keeps as metadata
-            columns = replace(
-                as_columns(columns),
-                metadata=[*columns.metadata, *task.metadata_columns],
-                chat=columns.chat or getattr(task, 'chat', False),
-            )
-        self.columns = columns
+        self.columns = None if columns is None else with_kept(as_columns(columns), task)
         self.task = task
         policies = Policies(on_conflict, task.max_generations, overflow, min_generations)
         self.group = GroupGenerations(policies, num_partitions, spill_location, shuffle, spill, order, seed)
@@ -139,3 +133,9 @@ class WriteToArgilla(beam.PTransform):
         result = records | 'Write' >> self._write(settings=task.settings()).with_error_handler(refused)
         failed = refused.pcollections | 'Failed' >> beam.Flatten()
         return write_result(result.written, failed, result.dataset, self._error_handler)
+
+
+def with_kept(columns: Columns, task: Task) -> Columns:
+    """The columns with those that the task keeps as metadata, and its conversations."""
+    metadata = [*columns.metadata, *task.metadata_columns]
+    return replace(columns, metadata=metadata, chat=columns.chat or getattr(task, 'chat', False))

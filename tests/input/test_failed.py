@@ -165,6 +165,12 @@ def test_a_number_in_a_repaired_group_is_what_it_means_and_a_null_costs_the_grou
     assert json.loads(failed.data) == data['data']
 
 
+def test_what_was_refused_with_its_score_and_its_messages_keeps_them():
+    row = {'instruction_id': 'i', 'instruction': 'q', 'generation': 'a', 'rating': '4', 'score': 7.5, 'messages': '[]'}
+    (out,), refused = again([json.dumps({'data': {'group': [row]}})], ba.Columns(chat=True))
+    assert (out['rating'], out['score'], out['messages'], refused) == ('4', 7.5, '[]', [])
+
+
 # -- beside the input
 
 

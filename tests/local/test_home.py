@@ -1,5 +1,6 @@
 """What is checked before a local server starts."""
 
+import dataclasses
 import json
 import os
 import socket
@@ -7,14 +8,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from importlib import metadata
 
 import pytest
 
 from beam_argilla.local import LocalServerError, serve
+from beam_argilla.local import home as home_module
 from beam_argilla.local import requirements as requirements
-from beam_argilla.local.__main__ import main, warning
-from beam_argilla.local.home import Home
+from beam_argilla.local.__main__ import main
+from beam_argilla.local.home import Credentials, Home, check_exposure
 from beam_argilla.local.supervisor import bind, reachable_host, url_of
 
 
@@ -66,6 +69,17 @@ def test_database_is_of_something_else(tmp_path, capsys):
     assert 'is not one of Argilla' in refusal(capsys, '--home', str(tmp_path))
 
 
+def test_database_is_kept_by_another_process(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(home_module, 'LOCK_PATIENCE_SECONDS', 0.1)
+    with closing(sqlite3.connect(tmp_path / 'argilla.db', isolation_level=None)) as other:
+        other.execute('CREATE TABLE alembic_version (version_num)')
+        for how in ('IMMEDIATE', 'EXCLUSIVE'):
+            other.execute(f'BEGIN {how}')
+            message = refusal(capsys, '--home', str(tmp_path))
+            assert f'Another process keeps the database {tmp_path / "argilla.db"} for itself' in message
+            other.execute('ROLLBACK')
+
+
 def test_port_is_taken(tmp_path, capsys):
     with socket.create_server(('127.0.0.1', 0)) as other:
         port = other.getsockname()[1]
@@ -103,7 +117,10 @@ def test_home_keeps_its_credentials(tmp_path):
     home = Home(tmp_path)
     new = home.credentials()
     assert (new.username, new.password, new.api_key) == ('argilla', '12345678', 'argilla.apikey')
+    home.keep(new)
+    assert home.credentials() == new
     changed = home.credentials(password='another one', api_key='key')
+    home.keep(changed)
     assert (changed.password, changed.api_key) == ('another one', 'key')
     assert home.credentials() == changed
     assert changed.auth_secret_key == new.auth_secret_key
@@ -124,7 +141,7 @@ def test_homes_have_secrets_of_their_own(tmp_path):
 
 def test_another_user_needs_a_key_of_their_own(tmp_path):
     home = Home(tmp_path)
-    home.credentials(password='first password')
+    home.keep(home.credentials(password='first password'))
     with pytest.raises(LocalServerError, match='--api-key'):
         home.credentials(username='second')
     second = home.credentials(username='second', api_key='key')
@@ -198,26 +215,36 @@ def test_package_can_be_imported_without_what_it_runs():
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
-class Listening:
-    def __init__(self, host, password='12345678', api_key='argilla.apikey'):
-        self.host, self.password, self.api_key = host, password, api_key
+DEFAULTS = Credentials('argilla', '12345678', 'argilla.apikey', 'signs')
 
 
 @pytest.mark.parametrize(
-    ('server', 'warned'),
+    ('host', 'changed', 'asked_for'),
     [
-        (Listening('127.0.0.1'), False),
-        (Listening('localhost'), False),
-        (Listening('::1'), False),
-        (Listening('0.0.0.0'), True),
-        (Listening('::'), True),
-        (Listening('192.168.1.5'), True),
-        (Listening('0.0.0.0', password='my own password'), True),
-        (Listening('0.0.0.0', password='my own password', api_key='mine'), False),
+        ('127.0.0.1', {}, None),
+        ('localhost', {}, None),
+        ('::1', {}, None),
+        ('0.0.0.0', {}, 'Give --password and --api-key.'),
+        ('::', {}, 'Give --password and --api-key.'),
+        ('192.168.1.5', {}, 'Give --password and --api-key.'),
+        ('argilla.example', {'api_key': 'mine'}, 'Give --password.'),
+        ('0.0.0.0', {'password': 'my own password'}, 'Give --api-key.'),
+        ('0.0.0.0', {'password': 'my own password', 'api_key': 'mine'}, None),
     ],
 )
-def test_warning_of_a_public_server_with_the_default_password(server, warned):
-    assert (warning(server) is not None) == warned
+def test_others_on_the_network_are_not_let_in_by_the_default_log_in(host, changed, asked_for):
+    credentials = dataclasses.replace(DEFAULTS, **changed)
+    if asked_for is None:
+        check_exposure(host, credentials)
+    else:
+        with pytest.raises(LocalServerError, match=f'Other machines .* {host}, .* {asked_for}'):
+            check_exposure(host, credentials)
+
+
+def test_the_default_log_in_is_refused_before_anything_is_made(tmp_path, capsys):
+    arguments = ('--home', str(tmp_path), '--port', '0', '--host', '0.0.0.0', '--password', 'my own password')
+    assert 'Give --api-key.' in refusal(capsys, *arguments)
+    assert not (tmp_path / 'credentials.json').exists()
 
 
 def test_addresses():
@@ -231,5 +258,6 @@ def test_addresses():
 
 
 def test_log_in_is_stored_as_json(tmp_path):
-    Home(tmp_path).credentials(username='me')
+    home = Home(tmp_path)
+    home.keep(home.credentials(username='me'))
     assert json.loads((tmp_path / 'credentials.json').read_text())['username'] == 'me'

@@ -516,6 +516,8 @@ def test_my_search_is_in_an_order_of_my_own(corpus):
         ('"red dog"', lambda text: text == 'red dog'),
         ('"dog red"', lambda text: False),
         ('d*', lambda text: 'dog' in text),
+        ('foxx~1', lambda text: 'fox' in text),
+        ('foxx~1 -rad~1', lambda text: False),
         ('(red -dog) | blue', lambda text: text in ('red fox', 'blue dog')),
         ('', lambda text: False),
     ],

@@ -17,26 +17,25 @@ texts = st.text(alphabet=st.sampled_from(CHARACTERS) | st.characters(exclude_cat
 ascii_texts = st.text(alphabet=st.sampled_from('\'.:,;_aB1 "-\0') | st.characters(max_codepoint=127), max_size=40)
 
 
-@pytest.mark.parametrize(
-    ('text', 'expected'),
-    [
-        ("Don't re-use v2.5, 世界!", ["don't", 're', 'use', 'v2.5', '世', '界']),
-        ('Say "yes", e.g. to a@x.org: 1,000.50 or 3.14; not 5. a:b', None),
-        ('snake_case __init__ _ a_ _1', ['snake_case', '__init__', 'a_', '_1']),
-        ("rock'n'roll 'quoted' l’été o''clock", ["rock'n'roll", 'quoted', 'l’été', 'o', 'clock']),
-        ('1.a a.1 1:2 12:30 a,b 1;2', ['1', 'a', 'a', '1', '1', '2', '12', '30', 'a', 'b', '1;2']),
-        ('CAFÉ cafe\u0301 STRASSE Straße', ['café', 'cafe\u0301', 'strasse', 'straße']),
-        ('ΣΑΣ ΟΔΟΣ İ', ['σασ', 'οδοσ', 'i']),
-        ('हिन्दी भाषा', ['हिन्दी', 'भाषा']),
-        ('ภาษาไทย 한국어 カタカナ ひら', ['ภาษาไทย', '한국어', 'カタカナ', 'ひ', 'ら']),
-        ('צה"ל ד\'', ['צה״ל', "ד'"]),
-        ('👍👍🏽 👩\u200d💻x 🇩🇪🇫🇷 ☺ →', ['👍', '👍🏽', '👩\u200d💻', 'x', '🇩🇪', '🇫🇷', '☺']),
-        ('... !? — \0', []),
-    ],
-)
+WORDS = [
+    ("Don't re-use v2.5, 世界!", ["don't", 're', 'use', 'v2.5', '世', '界']),
+    ('Say "yes", e.g. to a@x.org: a:b', ['say', 'yes', 'e.g', 'to', 'a', 'x.org', 'a:b']),
+    ('1,000.50 or 3.14; not 5.', ['1,000.50', 'or', '3.14', 'not', '5']),
+    ('snake_case __init__ _ a_ _1', ['snake_case', '__init__', 'a_', '_1']),
+    ("rock'n'roll 'quoted' l’été o''clock", ["rock'n'roll", 'quoted', 'l’été', 'o', 'clock']),
+    ('1.a a.1 1:2 12:30 a,b 1;2', ['1', 'a', 'a', '1', '1', '2', '12', '30', 'a', 'b', '1;2']),
+    ('CAFÉ cafe\u0301 STRASSE Straße', ['café', 'cafe\u0301', 'strasse', 'straße']),
+    ('ΣΑΣ ΟΔΟΣ İ', ['σασ', 'οδοσ', 'i']),
+    ('हिन्दी भाषा', ['हिन्दी', 'भाषा']),
+    ('ภาษาไทย 한국어 カタカナ ひら', ['ภาษาไทย', '한국어', 'カタカナ', 'ひ', 'ら']),
+    ('צה"ל ד\'', ['צה״ל', "ד'"]),
+    ('👍👍🏽 👩\u200d💻x 🇩🇪🇫🇷 ☺ →', ['👍', '👍🏽', '👩\u200d💻', 'x', '🇩🇪', '🇫🇷', '☺']),
+    ('... !? — \0', []),
+]
+
+
+@pytest.mark.parametrize(('text', 'expected'), WORDS)
 def test_words(text, expected):
-    if expected is None:
-        expected = ['say', 'yes', 'e.g', 'to', 'a', 'x.org', '1,000.50', 'or', '3.14', 'not', '5', 'a:b']
     assert words(text) == expected
 
 

@@ -1,0 +1,106 @@
+"""All of a home in one file, made while its server runs or not; and a home made of that file."""
+
+import os
+import shutil
+import sqlite3
+import tarfile
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from beam_argilla.local.errors import LocalServerError
+from beam_argilla.local.home import Home, check_database
+from beam_argilla.local.troubles import troubles_told
+
+
+def back_up(home: Home, file: Path) -> None:
+    """Copies a home, as it is at one moment, into a file. Nobody who uses it meanwhile has to wait.
+
+    Args:
+      home: Its server may be running.
+      file: A new file, which only its owner can read: the log-in of the home is in it. It is there as a whole, or not.
+
+    Raises:
+      LocalServerError: There is no such home, its database is damaged, or the file cannot be made.
+    """
+    if not home.database.exists():
+        raise LocalServerError(f'{home.path} is no home of an Argilla. Give the --home that is to be backed up.')
+    if file.exists():
+        raise LocalServerError(f'{file} exists. Give the backup another name.')
+    if not file.parent.is_dir():
+        raise LocalServerError(f'There is no directory {file.parent} for the backup.')
+    with (
+        troubles_told(home.database, file.parent),
+        tempfile.TemporaryDirectory(prefix=f'{file.name}.', dir=file.parent) as coming,
+    ):
+        copy = Path(coming, home.database.name)
+        copy_database(home.database, copy)
+        packed = Path(coming, file.name)
+        with open(os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as stream:
+            with tarfile.open(fileobj=stream, mode='w:gz', compresslevel=1) as archive:
+                for path in (copy, *home.small_files):
+                    if path.exists():
+                        archive.add(path, arcname=path.name)
+            stream.flush()
+            os.fsync(stream.fileno())
+        packed.rename(file)
+
+
+def restore(file: Path, home: Home) -> None:
+    """Makes a home of what `back_up` has made.
+
+    Args:
+      file: The backup.
+      home: A directory without a database; it is made if need be.
+
+    Raises:
+      LocalServerError: The file is no such backup, the home has data, or a server runs on it.
+    """
+    home.prepare()
+    coming = home.database.with_name(home.database.name + '.new')
+    with troubles_told(home.database), home.locked(f'which is made of {file}'):
+        if home.database.exists():
+            raise LocalServerError(f'{home.path} has data already. Give another --home, or empty it by --reset.')
+        try:
+            with tarfile.open(file) as archive:
+                unpack(archive, home.database.name, coming)
+                check_database(coming)
+                for path in home.small_files:
+                    if path.name in archive.getnames():
+                        unpack(archive, path.name, path)
+        except (tarfile.TarError, EOFError, KeyError):
+            raise LocalServerError(f'{file} is no backup of a home, or not a whole one.') from None
+        except FileNotFoundError:
+            raise LocalServerError(f'There is no file {file}.') from None
+        else:
+            coming.rename(home.database)
+        finally:
+            coming.unlink(missing_ok=True)
+
+
+def copy_database(database: Path, copy: Path) -> None:
+    """Copies a database as it is at one moment, also while it is written to.
+
+    Raises:
+      sqlite3.Error: It is damaged.
+    """
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        # In one step, so it never begins anew because of who writes. (VACUUM INTO would number the records anew.)
+        source.backup(target)
+        (found,) = target.execute('PRAGMA quick_check(1)').fetchone()
+        if found != 'ok':
+            raise sqlite3.DatabaseError(found)
+
+
+def unpack(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    """Writes one of the files in a backup, for its owner alone.
+
+    Raises:
+      KeyError: It is not in it.
+    """
+    member = archive.extractfile(name)
+    if member is None:
+        raise KeyError(name)
+    path.unlink(missing_ok=True)
+    with member, open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as stream:
+        shutil.copyfileobj(member, stream)
