@@ -101,9 +101,9 @@ class Bench:
     def _run(self, file: str, dataset: str, *options: str) -> Time:
         command = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--input', file, '--dataset', dataset]
         command += ['--num_generations', str(GENERATIONS), '--api_url', self._url, *options]
-        with self._timed('program'):
+        with self._timed('run'):
             subprocess.run(command, check=True, capture_output=True, env=os.environ | {'ARGILLA_API_KEY': self._key})
-        return self.times.pop('program')
+        return self.times.pop('run')
 
     def read(self, count: int) -> None:
         """What a person at the web page of a large dataset waits for."""
@@ -189,16 +189,18 @@ def write_generations(path: Path, count: int) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def report(ours: dict[str, Time], stock: dict[str, Time]) -> None:
-    """Prints both side by side. What takes less than a few ms is a record, and told by the second."""
-    print(f'{"":28}{"local":>22}{"--stock":>22}   times as fast (clock, CPU)')
-    for name, time_ in ours.items():
-        theirs = stock.get(name)
+def report(ours: Bench, stock: Bench) -> None:
+    """Prints both side by side, once."""
+    print(f'\n{"":28}{"local":>22}{"--stock":>22}   times as fast (clock, CPU)')
+    for name, time_ in ours.times.items():
+        theirs = stock.times.get(name)
         ratio = f'{theirs.wall / time_.wall:10.1f}{theirs.cpu / max(time_.cpu, 1e-4):8.1f}' if theirs else ''
-        print(f'{name:28}{shown(name, time_):>22}{shown(name, theirs):>22}{ratio}')
+        print(f'{name:28}{shown(name, time_):>22}{shown(name, theirs):>22}{ratio}', flush=True)
+    ours.times.clear()
 
 
 def shown(name: str, time_: Time | None) -> str:
+    """Of a page the milliseconds, of records how many a second; with CPU time in brackets."""
     if time_ is None:
         return ''
     if 'page' in name or ':' in name:
@@ -220,12 +222,12 @@ def main() -> None:
     with serve() as server:
         ours = Bench(server)
         ours.write(args.records)
+        report(ours, stock)
         ours.write_by_program(args.records, ('program', 'program, again', 'program, --skip_unchanged'))
-        report(ours.times, stock.times)
+        report(ours, stock)
         if args.large:
-            ours.times.clear()
             ours.read(args.large)
-            report(ours.times, {})
+            report(ours, stock)
 
 
 if __name__ == '__main__':

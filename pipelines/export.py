@@ -15,6 +15,7 @@ from apache_beam.transforms.error_handling import CollectingErrorHandler
 import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.files import is_folder
+from beam_argilla.showing import Show, shown
 from beam_argilla.summary import counted, refused_counts
 
 from . import export_options, options
@@ -89,8 +90,7 @@ def build(
     if args.report is not None:
         fields = export_options.fields_of(args)
         _ = records | 'Report' >> ba.WriteReport(args.report, args.dataset, fields=fields)
-    if local:  # where it is printed
-        _ = records | 'Agreement' >> ba.SummarizeAgreement() | 'Show' >> beam.LogElements()
+    _ = records | 'Agreement' >> ba.SummarizeAgreement() | 'Show' >> Show('agreement', 1)
     if handler is not None:
         handler.close()
         _ = handler.output() | 'Write failed' >> ba.WriteFailed(args.failed)
@@ -185,6 +185,8 @@ def run(
         account.goes_on = goes_on(p, result)
         wait(p, result)
     counts = ba.counters(result)
+    for agreement in shown(result, 'agreement', 1):
+        print(agreement)
     print(summary(counts, args.form, account.seconds, args.user))
     for write in writes:
         print(f'Written to: {write.pattern}')

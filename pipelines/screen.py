@@ -14,14 +14,14 @@ from .progress import Progress
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_USUAL_COLUMNS = 80  # of a terminal that does not say
-_ECHO = 4  # columns in which a terminal shows that Ctrl-C was pressed
-_NOTHING = '{desc} [{elapsed}]'
-_SMOOTHING = 0.1  # of the rate: records arrive by the batch
+_NOTHING = '{desc} [{elapsed}]'  # is known
+_UNKNOWN = '{desc}: {n:,}{unit} [{elapsed}, {rate_noinv_fmt}{postfix}]'  # is how many there will be
 _KNOWN = '{desc}: {percentage:3.0f}% {bar} {n:,}/{total:,}{unit} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]'
 _NARROW = '{desc}: {percentage:3.0f}% {bar} {n:,}/{total:,} [{elapsed}<{remaining}{postfix}]'
 _WIDE = 80  # columns
-_UNKNOWN = '{desc}: {n:,}{unit} [{elapsed}, {rate_noinv_fmt}{postfix}]'
+_USUAL_COLUMNS = 80  # of a terminal that does not say
+_ECHO = 4  # columns in which a terminal shows that Ctrl-C was pressed
+_SMOOTHING = 0.1  # of the rate: records arrive by the batch
 
 
 def screen_for(file: TextIO) -> Bar | Lines:

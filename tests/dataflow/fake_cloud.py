@@ -32,6 +32,8 @@ class Cloud:
     states: list[str] = field(default_factory=lambda: ['JOB_STATE_DONE'])  # of the job, each time it is looked at
     messages: list[str] = field(default_factory=list)  # errors that the job reports
     when_submitted: Callable[[], object] = lambda: None
+    when_looked_at: Callable[[int], object] = lambda number: None  # for which time
+    looks: int = 0
     metrics: dict[str, int] = field(default_factory=dict)  # our counters, as the job reports them
     secrets: dict[str, str] = field(default_factory=dict)  # version → value
     uploads: dict[str, tuple[str, bytearray]] = field(default_factory=dict)
@@ -212,6 +214,8 @@ class _Handler(BaseHTTPRequestHandler):
         return {'id': JOB, 'currentState': state, 'name': self.cloud.jobs[-1]['name']}
 
     def job(self, body: bytes, query: dict[str, str]) -> None:
+        self.cloud.looks += 1
+        self.cloud.when_looked_at(self.cloud.looks)
         self._answer(self._job(self.cloud.states.pop(0) if len(self.cloud.states) > 1 else self.cloud.states[0]))
 
     def job_messages(self, body: bytes, query: dict[str, str]) -> None:

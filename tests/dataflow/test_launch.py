@@ -11,12 +11,14 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -197,6 +199,24 @@ def test_the_program_submits_a_job_waits_for_it_and_sums_it_up(cloud, run, accou
     for secret in (KEY, account['private_key'].splitlines()[1]):
         assert secret.encode() not in sent
     install(staged(cloud)['workflow.tar.gz'], tmp_path)
+
+
+def test_ctrl_c_leaves_the_job_and_says_where_it_is(cloud, run, launcher):
+    cloud.states = ['JOB_STATE_RUNNING']
+
+    def interrupt(number: int) -> None:
+        if number == 4:  # while it is waited for
+            (program,) = psutil.Process(launcher.pid).children()
+            program.send_signal(signal.SIGINT)
+
+    cloud.when_looked_at = interrupt
+    done = run('-m', 'pipelines.parquet_to_argilla', *WITH_SECRET, *dataflow(cloud), cwd=ROOT)
+    page = f'https://console.cloud.google.com/dataflow/jobs/europe-west1/{JOB}?project={PROJECT}'
+    assert (done.status, done.out) == (130, f'The job: {page}\n')
+    assert done.err == (
+        f'Stopped watching. The job goes on: {page}\n'
+        f'To cancel it: gcloud dataflow jobs cancel {JOB} --region=europe-west1 --project={PROJECT}\n'
+    )
 
 
 def test_a_job_that_fails_is_told_in_one_message_and_what_it_spilled_removed(cloud, run):

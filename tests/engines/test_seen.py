@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
-import threading
 import time
 from collections.abc import Callable
 
@@ -14,20 +12,19 @@ from tests.engines.datasets import long_files
 from tests.faults import Fault, FaultProxy
 from tests.processes import running
 from tests.samples import rows, unique
+from tests.terminals import terminal
 
 PROGRAM = ('-m', 'pipelines.parquet_to_argilla', '--num_generations', '4')
-SECONDS = 120
+SECONDS = 240  # the machine may have much else to do
 
 
 def test_a_dry_run_shows_a_record_a_refusal_and_the_counts(engine: Engine, tmp_path):
     """Whether or not somebody watches on a terminal, so that it is asked all the time how far the job is."""
     files = long_files(tmp_path, [*rows(3), {**rows(1)[0], 'generation': None}])
     how = ('--no_spill', '--instruction_id_column', 'instruction_id', *engine.options)
-    above, terminal = pty.openpty()
-    drain(above)
     job = ('--input', files, '--dataset', unique('never'), '--dry_run', *how)
-    with running(*PROGRAM, *job, env={**os.environ, 'TERM': 'xterm'}, stderr=terminal) as process:
-        os.close(terminal)
+    env = {**os.environ, 'TERM': 'xterm'}
+    with terminal() as screen, running(*PROGRAM, *job, env=env, stderr=screen.descriptor) as process:
         out, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
     assert out.startswith('The first record as it would be sent:\n{\n  "external_id": "i000')
@@ -35,19 +32,6 @@ def test_a_dry_run_shows_a_record_a_refusal_and_the_counts(engine: Engine, tmp_p
     assert any(line.startswith('Refused: ') and 'NullGeneration' in line for line in lines)
     assert '13 rows read, 3 groups' in lines
     assert '3 records would be written (dry run: nothing was)' in lines
-
-
-def drain(terminal: int) -> None:
-    """Reads what is drawn there, lest its program waits for that."""
-
-    def read() -> None:
-        try:
-            while os.read(terminal, 10_000):
-                pass
-        except OSError:  # it is closed
-            os.close(terminal)
-
-    threading.Thread(target=read, daemon=True).start()
 
 
 def test_ctrl_c_is_answered(argilla_server, engine: Engine, tmp_path):

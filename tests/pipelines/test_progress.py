@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import logging
 import os
-import pty
 import re
-import struct
-import termios
 import threading
 import time
+from typing import TextIO
 
 import pytest
 
 from pipelines import screen
 from pipelines.progress import Progress, of_export, of_load
 from pipelines.watching import watched
+from tests.terminals import terminal
 
 READ = {'rows_read': 4000, 'rows_found': 4000, 'rows_spread': 4000}
 HALF = {**READ, 'rows_gathered': 2000, 'groups_whole': 500, 'generations_whole': 2000}
@@ -89,41 +87,27 @@ def test_elsewhere_than_on_a_terminal_a_line_is_written_once_in_a_while(monkeypa
     assert len(file.getvalue().splitlines()) == 2
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """A file of a terminal, and a function that closes it and says what was drawn on it, drawing by drawing."""
-    monkeypatch.setenv('TERM', 'xterm')
-    above, below = pty.openpty()
-    drawn: list[bytes] = []
-
-    def read() -> None:
-        try:
-            while data := os.read(above, 10_000):
-                drawn.append(data)
-        except OSError:  # it is closed
-            return
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    file = os.fdopen(below, 'w', buffering=1)
-
-    def drawings() -> list[str]:
-        file.close()
-        reader.join(10)
-        return re.split('[\r\n]+', b''.join(drawn).decode())
-
-    yield file, drawings
-    file.close()
-    os.close(above)
-
-
 @pytest.mark.parametrize(
     ('columns', 'expected'),
     [(100, 'Writing:  25% .* 500/2,000 records .*, 1 refused]'), (40, r'Writing:  25% .* 500/2,000 \[')],
 )
-def test_on_a_terminal_there_is_a_bar_with_warnings_above_it_and_nothing_is_left_of_it(terminal, columns, expected):
-    file, drawings = terminal
-    fcntl.ioctl(file, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+def test_on_a_terminal_there_is_a_bar_with_warnings_above_it_and_nothing_is_left_of_it(monkeypatch, columns, expected):
+    monkeypatch.setenv('TERM', 'xterm')
+    with terminal(columns) as drawn_on, os.fdopen(drawn_on.descriptor, 'w', buffering=1) as file:
+        draw(file)
+    drawn = drawn_on.drawings
+    assert max(map(len, drawn)) < columns
+    assert drawn[1] == 'Running [00:00]'
+    assert any(drawing.startswith('Reading: 10 rows [') for drawing in drawn)
+    warned = drawn.index('The server is slow.')
+    for part in (drawn[:warned], drawn[warned:]):
+        assert any(re.match(expected, drawing) for drawing in part), part
+    assert drawn[-2:] == ['It is over.', '']
+    assert drawn[-3].strip() == ''
+
+
+def draw(file: TextIO) -> None:
+    """A bar, and what is logged meanwhile."""
     bar = screen.screen_for(file)
     assert isinstance(bar, screen.Bar)
     logger = logging.getLogger()
@@ -142,20 +126,12 @@ def test_on_a_terminal_there_is_a_bar_with_warnings_above_it_and_nothing_is_left
         bar.show(Progress('Writing', 'records', 2000, 2000))
     finally:
         logger.removeHandler(handler)
-    drawn = drawings()
-    assert max(map(len, drawn)) < columns
-    assert drawn[1] == 'Running [00:00]'
-    assert any(drawing.startswith('Reading: 10 rows [') for drawing in drawn)
-    warned = drawn.index('The server is slow.')
-    for part in (drawn[:warned], drawn[warned:]):
-        assert any(re.match(expected, drawing) for drawing in part), part
-    assert drawn[-2:] == ['It is over.', '']
-    assert drawn[-3].strip() == ''
 
 
-def test_a_dumb_terminal_has_lines(terminal, monkeypatch):
+def test_a_dumb_terminal_has_lines(monkeypatch):
     monkeypatch.setenv('TERM', 'dumb')
-    assert isinstance(screen.screen_for(terminal[0]), screen.Lines)
+    with terminal() as drawn_on, os.fdopen(drawn_on.descriptor, 'w') as file:
+        assert isinstance(screen.screen_for(file), screen.Lines)
 
 
 def test_a_look_that_fails_does_not_harm_what_is_watched(monkeypatch):

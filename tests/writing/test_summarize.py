@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apache_beam as beam
 import pytest
-from apache_beam.testing.test_stream import TestStream
+from apache_beam.testing import test_stream
 from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 
@@ -66,7 +66,7 @@ def test_it_does_not_consume_what_was_refused(connection):
 def test_of_what_never_ends_there_is_none(connection):
     p = beam.Pipeline()
     write = ba.WriteRecords('endless', connection=connection)
-    result = p | TestStream().advance_watermark_to_infinity() | write
+    result = p | test_stream.TestStream().advance_watermark_to_infinity() | write
     with pytest.raises(ValueError, match='put it into windows'):
         _ = result.summary
 
