@@ -49,7 +49,7 @@ def start() -> None:
 async def catch_up_with_answers() -> None:
     """Brings the status of records up to date: whether they have the answers that they need.
 
-    The server writes an answer first, and what follows from it then, by itself or in a job. It may be killed in between.
+    The server writes an answer first, and what follows from it then, itself or in a job. It may be killed in between.
     """
     from argilla_server.contexts import distribution
     from argilla_server.database import AsyncSessionLocal
