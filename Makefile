@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # Google's client does not go together with the local Argilla's server (its httpx and pydantic).
 GCP := .engines/gcp
 
-.PHONY: venv demo test test-runners test-engines test-dataflow lint bench clean
+.PHONY: venv demo test test-runners test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -34,14 +34,12 @@ $(GCP)/.installed: setup.py
 	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
 	touch $@
 
-# With OpenSearch under Argilla, which needs Java 17 and Maven, and is kept in .engines.
+# On Prism, Flink, Spark and several processes, and with OpenSearch under Argilla. They need Go, or Java 17 and Maven, and
+# are kept in .engines; what is missing is said, and left out. Two engines at a time, each with an Argilla of its own.
 test-runners: venv
-	$(PY) -m pytest tests/opensearch $(TEST_ARGS)
-
-# On engines that need Go, or Java 17 and Maven, and are kept in .engines; what is missing is said, and left out.
-test-engines: venv
 	$(PY) -m tests.engines.installed
-	tests/engines/alone.sh $(PY) -m pytest tests/engines $(TEST_ARGS)
+	tests/engines/alone.sh $(PY) -m pytest tests/engines tests/opensearch --timeout 900 \
+		--numprocesses 2 --dist loadgroup $(TEST_ARGS)
 
 lint: venv
 	$(PY) -m ruff check .

@@ -1,15 +1,18 @@
 """Reading, grouping and record building, side by side with the plain ways, into a null sink.
 
     python -m benchmarks.grouping [--rows 200000 ...] [--contenders plain memory ...] [--repeat 3]
+    python -m benchmarks.grouping --runner FnApiRunner PrismRunner multi_processing
 
 Each contender runs in its own process on the same files; construction (imports, building the pipeline) and running
 are timed apart. Prints wall and CPU seconds, the peak resident memory of the largest process, and each contender's
-ratio to `plain`.
+ratio to `plain`. With `--runner`, it is this package, spilling, on several runners, and what each takes for 16 groups,
+its own start-up above all, is taken off.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -19,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 GENERATIONS = 4
@@ -92,11 +95,17 @@ def spilled(pattern: str) -> Callable[[], int]:
 
 def two_processes(pattern: str) -> Callable[[], int]:
     """As `spilled`, with two worker processes, which the runner starts and talks to over gRPC."""
-    options = ['--direct_num_workers=2', '--direct_running_mode=multi_processing']
-    return _ours(pattern, options=options)
+    return _ours(pattern, [f'--runner={RUNNER}', '--direct_num_workers=2', '--direct_running_mode=multi_processing'])
 
 
-def _ours(pattern: str, spill: bool = True, options: list[str] | None = None) -> Callable[[], int]:
+def prism(pattern: str) -> Callable[[], int]:
+    """As `spilled`, on Prism, whose own process is not part of the CPU seconds."""
+    from tests.engines import installed
+
+    return _ours(pattern, ['--runner=PrismRunner', f'--prism_location={installed.prism()}'])
+
+
+def _ours(pattern: str, options: Sequence[str] = (f'--runner={RUNNER}',), spill: bool = True) -> Callable[[], int]:
     import apache_beam as beam
 
     import beam_argilla as ba
@@ -104,7 +113,7 @@ def _ours(pattern: str, spill: bool = True, options: list[str] | None = None) ->
 
     task = ba.Preference(GENERATIONS)
     encode = Encoder(task.settings()).encode
-    p = beam.Pipeline(runner=RUNNER if options is None else 'DirectRunner', argv=options or [])
+    p = beam.Pipeline(argv=list(options))
     columns = ba.Columns(instruction_id='instruction_id')
     groups = p | ba.ReadGenerations(pattern, columns) | ba.GroupGenerations(spill=spill)
     _ = groups | ba.BuildRecords(task) | beam.ParDo(_null_sink(encode))  # encoding is the sink's, in WriteRecords too
@@ -166,7 +175,10 @@ CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
     'spilled': spilled,
     'two_processes': two_processes,
     'polars': polars,
+    'prism': prism,
 }
+BY_DEFAULT = ['plain', 'memory', 'spilled', 'two_processes', 'polars']
+RUNNERS = {'FnApiRunner': 'spilled', 'PrismRunner': 'prism', 'multi_processing': 'two_processes'}
 
 
 def measure(name: str, pattern: str) -> dict[str, float]:
@@ -190,7 +202,8 @@ def _cpu() -> float:
 def main() -> None:
     p = argparse.ArgumentParser('python -m benchmarks.grouping', description=__doc__)
     p.add_argument('--rows', type=int, nargs='+', default=[200_000])
-    p.add_argument('--contenders', nargs='+', default=list(CONTENDERS), choices=list(CONTENDERS))
+    p.add_argument('--contenders', nargs='+', default=BY_DEFAULT, choices=list(CONTENDERS))
+    p.add_argument('--runner', nargs='+', choices=list(RUNNERS), help='compare these, without their start-up')
     p.add_argument('--repeat', type=int, default=3, help='runs of each, in turn; medians are printed')
     p.add_argument('--measure', nargs=2, metavar=('CONTENDER', 'PATTERN'), help=argparse.SUPPRESS)
     args = p.parse_args()
@@ -198,22 +211,39 @@ def main() -> None:
         print(json.dumps(measure(*args.measure)))
         return
     print(f'{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}')
-    for num_rows in args.rows:
-        with tempfile.TemporaryDirectory() as folder:
-            # In another process: Linux counts a parent's memory towards the peak of the children it starts.
-            make = f'from benchmarks.grouping import *; write_input(Path({folder!r}), {num_rows})'
-            subprocess.run([sys.executable, '-c', make], check=True)
-            pattern = f'{folder}/*.parquet'
-            size = sum(f.stat().st_size for f in Path(folder).iterdir()) / 1e6
+    contenders = [RUNNERS[name] for name in args.runner] if args.runner else args.contenders
+    with tempfile.TemporaryDirectory() as few, contextlib.ExitStack() as made:
+        _make(few, 16 * GENERATIONS)
+        for num_rows in args.rows:
+            folder = made.enter_context(tempfile.TemporaryDirectory())
+            size = _make(folder, num_rows)
             print(f'\n{num_rows:,} rows, {num_rows // GENERATIONS:,} groups, {FILES} files, {size:,.0f} MB of Parquet')
-            runs: dict[str, list[dict[str, float]]] = {name: [] for name in args.contenders}
+            runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
             for _ in range(args.repeat):
-                for name in args.contenders:
-                    command = [sys.executable, '-m', 'benchmarks.grouping', '--measure', name, pattern]
-                    done = subprocess.run(command, check=True, capture_output=True, text=True)
-                    runs[name].append(json.loads(done.stdout.splitlines()[-1]))
-                    assert runs[name][-1]['records'] == num_rows // GENERATIONS, (name, runs[name][-1])
+                for name in contenders:
+                    run = _measured(name, folder, num_rows)
+                    if args.runner:
+                        start_up = _measured(name, few, 16 * GENERATIONS)
+                        run.update({key: run[key] - start_up[key] for key in ('wall', 'cpu')})
+                    runs[name].append(run)
             _table(runs)
+
+
+def _make(folder: str, num_rows: int) -> float:
+    """Writes the input, and returns how many megabytes it has."""
+    # In another process: Linux counts a parent's memory towards the peak of the children it starts.
+    make = f'from benchmarks.grouping import *; write_input(Path({folder!r}), {num_rows})'
+    subprocess.run([sys.executable, '-c', make], check=True)
+    return sum(f.stat().st_size for f in Path(folder).iterdir()) / 1e6
+
+
+def _measured(name: str, folder: str, num_rows: int) -> dict[str, float]:
+    """Runs one contender in a process of its own."""
+    command = [sys.executable, '-m', 'benchmarks.grouping', '--measure', name, f'{folder}/*.parquet']
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    run = next(json.loads(line) for line in reversed(done.stdout.splitlines()) if line.startswith('{"build"'))
+    assert run['records'] == num_rows // GENERATIONS, (name, run)
+    return run
 
 
 def _table(runs: dict[str, list[dict[str, float]]]) -> None:

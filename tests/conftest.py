@@ -41,7 +41,7 @@ LONGEST = (
 )
 
 
-# They need Go, Java, or Google's client, and minutes: make test-engines, make test-runners, make test-dataflow.
+# They need Go, Java, or Google's client, and minutes: make test-runners, make test-dataflow.
 ENGINES = ('dataflow', 'engines', 'opensearch')
 
 

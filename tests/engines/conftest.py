@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from beam_argilla.local import LocalServer
@@ -32,12 +31,6 @@ class Engine:
     remote: bool = False
 
 
-@pytest.fixture(scope='session', autouse=True)
-def is_alone() -> bool:
-    """Whether nothing but the loopback interface is there: job servers listen on all that are, whatever is asked."""
-    return set(psutil.net_if_addrs()) == {'lo'}
-
-
 @pytest.fixture(scope='session')
 def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: LocalServer) -> Iterator[Cluster]:
     """A Flink cluster with two task managers of two slots each, whose Python workers have the server's key."""
@@ -46,6 +39,13 @@ def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: Loca
         with _needed('A Flink cluster'):
             cluster = tidying.enter_context(servers.flink_cluster(tmp_path_factory.mktemp('flink') / 'home', key))
         yield cluster
+
+
+@pytest.fixture
+def cluster(flink_cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, of which parts may be killed: it is whole again in the end."""
+    yield flink_cluster
+    flink_cluster.complete()
 
 
 @contextlib.contextmanager
@@ -102,7 +102,8 @@ STARTS: dict[str, Start] = {
 }
 
 
-@pytest.fixture(scope='session', params=STARTS)
+# All tests of an engine go to one of pytest's workers, which starts it once.
+@pytest.fixture(scope='session', params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in STARTS])
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """Each engine in turn, for as long as tests of it run."""
     with contextlib.ExitStack() as tidying:

@@ -6,6 +6,7 @@ Versions are pinned, Prism's to Beam's own, so what is there is what was asked f
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import zipfile
@@ -52,7 +53,7 @@ def jars(name: str) -> Path:
     Raises:
         MissingError: there is no Java, or no Maven.
     """
-    _needs('Java 17', 'java')
+    _needs_java()
     folder = ENGINES / name
     if not folder.exists():
         _needs('Maven', 'mvn')
@@ -93,6 +94,14 @@ def _folded(line: str) -> str:
 def _needs(what: str, command: str) -> None:
     if shutil.which(command) is None:
         raise MissingError(f'there is no {what} ({command}) on this machine')
+
+
+def _needs_java() -> None:
+    _needs('Java 17', 'java')
+    said = subprocess.run(['java', '-version'], capture_output=True, text=True, check=True).stderr
+    found = re.search(r'version "(\d+)', said)
+    if found is None or int(found[1]) < 17:
+        raise MissingError(f'the Java on this machine is not 17 or later: {said.partition(chr(10))[0]}')
 
 
 def main() -> None:

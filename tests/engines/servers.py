@@ -20,7 +20,7 @@ import psutil
 from tests.engines import installed
 from tests.processes import end
 
-_SECONDS = 60  # until an engine answers
+_SECONDS = 180  # until an engine answers, at most
 
 
 @dataclass
@@ -82,6 +82,14 @@ class Cluster:
         """What the job manager answers."""
         with urllib.request.urlopen(f'http://localhost:{self.rest}/{path}', timeout=10) as answer:
             return json.load(answer)
+
+    def busy_task_managers(self) -> list[psutil.Process]:
+        """Those of which slots are taken."""
+        managers = self.ask('taskmanagers')['taskmanagers']
+        busy = [manager['id'] for manager in managers if manager['freeSlots'] < manager['slotsNumber']]
+        ports = {int(id.split(':')[1].split('-')[0]) for id in busy}
+        processes = [psutil.Process(server.process.pid) for server in self.task_managers if server.runs]
+        return [process for process in processes if ports & {c.laddr.port for c in process.net_connections()}]
 
     def complete(self, task_managers: int = 2) -> None:
         """Starts what is not there, or not any more."""

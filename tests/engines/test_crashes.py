@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import apache_beam as beam
@@ -23,16 +23,11 @@ from tests.writing.test_write import dataset_id, stored
 
 __all__ = ['crew']  # a fixture
 
+pytestmark = pytest.mark.xdist_group('Flink cluster')
+
 GROUPS = 80
 SLOW = Fault('slow', delay=0.1)
 TASK = ba.Preference(4, metadata=[ba.Metadata('length', 'integer')])
-
-
-@pytest.fixture
-def cluster(flink_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, which is whole again in the end."""
-    yield flink_cluster
-    flink_cluster.complete()
 
 
 def the_python_worker(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Process]:
@@ -44,11 +39,7 @@ def the_python_worker(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Proces
 
 def the_task_manager(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Process]:
     """One that is at work."""
-    managers = cluster.ask('taskmanagers')['taskmanagers']
-    busy = next(manager['id'] for manager in managers if manager['freeSlots'] < manager['slotsNumber'])
-    port = int(busy.split(':')[1].split('-')[0])
-    processes = [psutil.Process(server.process.pid) for server in cluster.task_managers]
-    return [process for process in processes if port in {c.laddr.port for c in process.net_connections()}]
+    return cluster.busy_task_managers()[:1]
 
 
 def the_job_server(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Process]:

@@ -48,7 +48,7 @@ def run(argilla_server, engine: Engine, spilled: Path) -> Callable[..., tuple[in
         env = {**os.environ, **server, 'TMPDIR': str(spilled), **environment}
         key = ['--api_key_secret', 'type:EnvironmentSecret;variable:ARGILLA_API_KEY'] if engine.remote else []
         command = [*PROGRAM, *map(str, argv), *key, *engine.options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=env)
         assert list(spilled.glob('beam-[ap]*')) == [], 'something is left'
         return done.returncode, done.stdout, done.stderr
 

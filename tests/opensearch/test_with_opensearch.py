@@ -17,6 +17,8 @@ from tests.samples import counters, unique
 
 __all__ = ['crew']  # a fixture
 
+pytestmark = pytest.mark.xdist_group('OpenSearch')
+
 MANY = 10_400
 SETTINGS = ba.DatasetSettings([ba.text_field('text')], [ba.rating_question('good', 'Good?', [1, 2, 3], True)])
 
