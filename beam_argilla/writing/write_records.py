@@ -187,7 +187,9 @@ class WriteRecords(beam.PTransform):
 
 
 def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
-    return pcollections[0] if len(pcollections) == 1 else pcollections | label >> beam.Flatten()
+    # Of a single one as well: Beam drops what a bundle yields at its end (operations.DoOperation.finish) if a DoFn that
+    # takes batches comes directly after it, as those of WriteToJson and of data frames do.
+    return pcollections | label >> beam.Flatten()
 
 
 class _AsRecord(beam.DoFn):
