@@ -71,11 +71,10 @@ class Home:
         return self.path / f'argilla-{revision}.db'
 
     def prepare(self) -> None:
-        """Creates the directory if need be, and makes sure that a server can work in it.
+        """Creates the directory if need be, and makes sure that it can be written.
 
         Raises:
-          LocalServerError: It is not a directory, cannot be written, or holds a database that is damaged, of something
-            else, or kept by another process for itself.
+          LocalServerError: It is not a directory, or cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -87,7 +86,6 @@ class Home:
             ) from None
         if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
             raise LocalServerError(f'{self.path} is not writable. Give another --home, or change its permissions.')
-        check_database(self.database)
 
     def contents(self) -> str:
         """How much is in the database, for people.

@@ -3,9 +3,10 @@
 They are needed: the server leaves to them to bring the records' status up to date when the distribution of a dataset
 changes, and to call webhooks. Another process for them, as `argilla_server worker` is, would take 3 s of CPU at each
 start and 200 MB. Here they cost nothing until there is something to do. They are kept in memory only: what is queued
-when the server is stopped is not done.
+when the server is stopped is not done. Of that the records' status is caught up with at the next start.
 """
 
+import asyncio
 import threading
 import time
 
@@ -38,5 +39,35 @@ def start() -> None:
             scheduler.enqueue_scheduled_jobs()
             time.sleep(SCHEDULE_SECONDS)
 
-    for target in (work, enqueue_retries):
+    def catch_up() -> None:
+        asyncio.run(catch_up_with_answers())
+
+    for target in (work, enqueue_retries, catch_up):
         threading.Thread(target=target, name=f'jobs-{target.__name__}', daemon=True).start()
+
+
+async def catch_up_with_answers() -> None:
+    """Brings the status of records up to date: whether they have the answers that they need.
+
+    The server writes an answer first, and what follows from it then, itself or in a job. It may be killed in between.
+    """
+    from argilla_server.contexts import distribution
+    from argilla_server.database import AsyncSessionLocal
+    from argilla_server.enums import RecordStatus, ResponseStatus
+    from argilla_server.models import Dataset, Record, Response
+    from argilla_server.search_engine import SearchEngine
+    from argilla_server.settings import settings
+    from sqlalchemy import func, select
+
+    submitted = (
+        select(func.count())
+        .where(Response.record_id == Record.id, Response.status == ResponseStatus.submitted)
+        .scalar_subquery()
+    )
+    is_complete = submitted >= Dataset.distribution['min_submitted'].as_integer()
+    behind = select(Record.id).join(Dataset).where((Record.status == RecordStatus.completed) != is_complete)
+    async with AsyncSessionLocal() as session:
+        ids = (await session.scalars(behind)).all()
+    async with SearchEngine.get_by_name(settings.search_engine) as search_engine:
+        for record_id in ids:
+            await distribution.update_record_status(search_engine, record_id)

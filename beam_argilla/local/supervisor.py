@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Credentials, Home, check_exposure, home_at
+from beam_argilla.local.home import Credentials, Home, check_database, check_exposure, home_at
 from beam_argilla.local.requirements import check_requirements, redis_server
 from beam_argilla.local.troubles import troubles_told
 
@@ -338,6 +338,7 @@ def serve(
             with bind(host, port) as listener:
                 actual_port = listener.getsockname()[1]
                 lock = stack.enter_context(place.locked(url_of(host, actual_port)))
+                check_database(place.database)
                 credentials = place.credentials(username, password, api_key)
                 check_exposure(host, credentials)
                 place.keep(credentials)

@@ -23,7 +23,7 @@ from beam_argilla.local.supervisor import bind, reachable_host, url_of
 
 def refusal(capsys, *arguments):
     """The message with which the command line refuses to start."""
-    assert main(arguments) == 2
+    assert main(('--port', '0', *arguments)) == 2
     output = capsys.readouterr()
     assert output.out == ''
     assert output.err.startswith('beam_argilla.local: ')
@@ -78,6 +78,10 @@ def test_database_is_kept_by_another_process(tmp_path, capsys, monkeypatch):
             message = refusal(capsys, '--home', str(tmp_path))
             assert f'Another process keeps the database {tmp_path / "argilla.db"} for itself' in message
             other.execute('ROLLBACK')
+        # The server that runs on it is no other process, however long it writes.
+        other.execute('BEGIN EXCLUSIVE')
+        with Home(tmp_path).locked('http://here'):
+            assert f'(pid {os.getpid()}, http://here)' in refusal(capsys, '--home', str(tmp_path))
 
 
 def test_port_is_taken(tmp_path, capsys):

@@ -15,6 +15,7 @@ import pytest
 from beam_argilla.local import LocalServerError, serve
 from beam_argilla.local.__main__ import main
 from beam_argilla.local.database import alembic_config, connect
+from tests.local.test_server import eventually
 
 BATCH = 20
 
@@ -115,6 +116,10 @@ class Answering(Writing):
         self.acknowledged.append(record['external_id'])
 
 
+def are_complete(records, names):
+    return all(records[name]['status'] == 'completed' for name in names)
+
+
 def test_a_server_that_is_killed_has_all_that_was_acknowledged(server):
     dataset = Dataset(server)
     records = []
@@ -134,8 +139,13 @@ def test_a_server_that_is_killed_has_all_that_was_acknowledged(server):
             thread.join()
         written += [name for writer in writers for name in writer.acknowledged]
         answered += people[0].acknowledged
+        with closing(sqlite3.connect(server.home / 'argilla.db')) as connection:
+            # As between the transaction of an answer and that of what follows from it.
+            connection.execute("UPDATE records SET status = 'pending'")
+            connection.commit()
         server.restart()
         with Api(server) as api:
+            assert eventually(lambda api=api, names=tuple(answered): are_complete(dataset.all(api), names))
             found = dataset.all(api)
             assert set(written) <= found.keys()
             assert {r['status'] for name in answered for r in found[name]['responses']} == {'submitted'}
