@@ -178,6 +178,8 @@ def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Clus
         'taskmanager.memory.jvm-metaspace.size': '256m',
         'taskmanager.memory.jvm-overhead.min': '128m',
         'taskmanager.memory.jvm-overhead.max': '128m',
+        # A part that is killed may cost several tries, until its slots are known to be gone.
+        'restart-strategy.fixed-delay.attempts': 5,
         # What is gone is noticed soon, by heartbeats that find nobody; what is slow is not taken for gone.
         'heartbeat.interval': 1000,
         'heartbeat.timeout': 60_000,
