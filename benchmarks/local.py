@@ -1,9 +1,11 @@
 """The local Argilla against argilla-server as it is (`--stock`): writing, writing the same again, and reading.
 
     python -m benchmarks.local [--records 10000] [--stock_records 500] [--large 50000]
+    python -m benchmarks.local --database_url postgresql+asyncpg://... --elasticsearch URL
 
 Both run in the same minutes, one after the other, on preference records of 4 kB with 8 suggestions. Beside the clock
-stands the CPU time of the server's process, which says the same on a machine that has other things to do.
+stands the CPU time of the server's processes, which says the same on a machine that has other things to do. With a
+database that is all that is measured, written to by one process and by two.
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ class Bench:
         self.times[name] = Time((time.perf_counter() - wall) / count, (self._cpu() - cpu) / count)
 
     def _cpu(self) -> float:
-        times = self._process.cpu_times()
-        return times.user + times.system
+        times = [process.cpu_times() for process in (self._process, *self._process.children())]
+        return sum(one.user + one.system for one in times)
 
     def write(self, count: int) -> None:
         """Straight at the bulk endpoint, twice; then a page of it, with an answer to each record."""
@@ -84,8 +86,10 @@ class Bench:
             with self._timed(name, count):
                 self._put(dataset, bodies)
         self._answer(dataset)
-        page = '?limit=1000&include=responses&include=suggestions'
-        self._repeat('a page of 1,000', lambda: self._api.get(f'/datasets/{dataset.id}/records{page}'))
+        for size in (250, 1000):
+            page = f'/datasets/{dataset.id}/records?limit={size}&include=responses&include=suggestions'
+            if size <= count:
+                self._repeat(f'a page of {size}', lambda page=page: self._api.get(page))  # type: ignore[misc]
 
     def write_by_program(self, count: int, parts: tuple[str, ...]) -> None:
         """The program in a process of its own. The start of it, without records to write, is no part of its time."""
@@ -189,11 +193,12 @@ def write_generations(path: Path, count: int) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
-def report(ours: Bench, stock: Bench) -> None:
-    """Prints both side by side, once."""
-    print(f'\n{"":28}{"local":>22}{"--stock":>22}   times as fast (clock, CPU)')
+def report(ours: Bench, stock: Bench | None = None) -> None:
+    """Prints what was measured, side by side with the same on another server, once."""
+    titles = f'{"--stock":>22}   times as fast (clock, CPU)' if stock else ''
+    print(f'\n{"":28}{"local":>22}{titles}')
     for name, time_ in ours.times.items():
-        theirs = stock.times.get(name)
+        theirs = stock.times.get(name) if stock else None
         ratio = f'{theirs.wall / time_.wall:10.1f}{theirs.cpu / max(time_.cpu, 1e-4):8.1f}' if theirs else ''
         print(f'{name:28}{shown(name, time_):>22}{shown(name, theirs):>22}{ratio}', flush=True)
     ours.times.clear()
@@ -213,8 +218,19 @@ def main() -> None:
     p.add_argument('--records', type=int, default=10_000)
     p.add_argument('--stock_records', type=int, default=500, help='it takes its time')
     p.add_argument('--large', type=int, default=50_000, help='records in the dataset that is read; 0: none')
+    p.add_argument('--database_url', metavar='URL', help='a PostgreSQL that is empty')
+    p.add_argument('--elasticsearch', metavar='URL', help='what searches then')
     args = p.parse_args()
     print(f'{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}', flush=True)
+    if args.database_url:
+        for workers in (1, 2):
+            more = {'database_url': args.database_url, 'elasticsearch': args.elasticsearch, 'workers': workers}
+            with serve(**more, timeout=300) as server:
+                bench = Bench(server)
+                bench.write(args.records)
+                print(f'\nworkers: {workers}')
+                report(bench)
+        return
     with serve(stock=True) as server:
         stock = Bench(server)
         stock.write(args.stock_records)

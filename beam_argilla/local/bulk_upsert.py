@@ -32,6 +32,7 @@ from sqlalchemy.orm import selectinload
 
 from beam_argilla.local.bulk_checks import check
 from beam_argilla.local.bulk_items import Item, read_items
+from beam_argilla.local.documents import as_documents
 from beam_argilla.local.record_json import (
     RECORD_COLUMNS,
     add_responses,
@@ -108,9 +109,11 @@ async def upsert(
     await add_suggestions(db, records)
     await add_vectors(db, records)
     await db.commit()
-    # Both want models. Our search engine knows the records by now.
-    if not isinstance(search_engine, SqliteSearchEngine) or await list_enabled_webhooks(db):
-        await _tell(db, search_engine, dataset, [record['id'] for record in records])
+    # Our own search engine knows the records by now.
+    if not isinstance(search_engine, SqliteSearchEngine):
+        await search_engine.index_records(dataset, as_documents(dataset, records))
+    if await list_enabled_webhooks(db):
+        await _notify(db, search_engine, [record['id'] for record in records])
     return records
 
 
@@ -239,8 +242,8 @@ async def _update_statuses(
     await _update(db, changed, 'status', 'updated_at')
 
 
-async def _tell(db: AsyncSession, search_engine: SearchEngine, dataset: Dataset, ids: Sequence[UUID]) -> None:
-    """Has the search engine index records, and the webhooks hear of them, by argilla-server's own code."""
+async def _notify(db: AsyncSession, search_engine: SearchEngine, ids: Sequence[UUID]) -> None:
+    """Has the webhooks hear of records, by argilla-server's own code."""
     whole = (
         selectinload(Record.responses).selectinload(Response.user),
         selectinload(Record.responses_submitted),
@@ -250,9 +253,7 @@ async def _tell(db: AsyncSession, search_engine: SearchEngine, dataset: Dataset,
     # Whatever the session may have of them: it was not asked when they were written.
     query = select(Record).where(Record.id.in_(ids)).options(*whole).execution_options(populate_existing=True)
     models = {record.id: record for record in await db.scalars(query)}
-    records = [models[id] for id in ids]
-    await search_engine.index_records(dataset, records)
-    await UpsertRecordsBulk(db, search_engine)._notify_upsert_record_events(records)
+    await UpsertRecordsBulk(db, search_engine)._notify_upsert_record_events([models[id] for id in ids])
 
 
 async def _upsert(db: AsyncSession, model: Any, rows: Sequence[dict[str, Any]], key: Sequence[str]) -> None:

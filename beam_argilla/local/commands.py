@@ -21,6 +21,7 @@ DEFAULT_HOME = 'argilla'
 DEFAULT_PORT = 6900
 PASSWORD_VARIABLE = 'BEAM_ARGILLA_LOCAL_PASSWORD'
 API_KEY_VARIABLE = 'BEAM_ARGILLA_LOCAL_API_KEY'
+DATABASE_URL_VARIABLE = 'BEAM_ARGILLA_LOCAL_DATABASE_URL'
 CHECK_SECONDS = 0.2
 
 
@@ -64,6 +65,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument('--username', metavar='NAME', help=f'name of the owner (new home: {DEFAULT_USERNAME})')
     result.add_argument('--password', help=f'at least 8 characters (new home: {DEFAULT_PASSWORD})')
     result.add_argument('--api-key', metavar='KEY', help=f'API key of the owner (new home: {DEFAULT_API_KEY})')
+    more = result.add_argument_group('for more than a laptop')
+    more.add_argument(
+        '--database_url',
+        metavar='URL',
+        help='a PostgreSQL in place of a file in the home, such as postgresql+asyncpg://user:password@host/database '
+        f'(or in {DATABASE_URL_VARIABLE}); needs --elasticsearch',
+    )
+    more.add_argument(
+        '--workers', type=int, default=1, metavar='N', help='processes that answer (default: 1); needs --database_url'
+    )
+    more.add_argument('--elasticsearch', metavar='URL', help='an Elasticsearch or OpenSearch that searches')
     result.add_argument(
         '--stock', action='store_true', help="write and read records in argilla-server's own ways, which are slower"
     )
@@ -110,6 +122,9 @@ def run(options: argparse.Namespace) -> None:
         username=options.username,
         password=options.password or os.environ.get(PASSWORD_VARIABLE),
         api_key=options.api_key or os.environ.get(API_KEY_VARIABLE),
+        database_url=options.database_url or os.environ.get(DATABASE_URL_VARIABLE),
+        workers=options.workers,
+        elasticsearch=options.elasticsearch,
         stock=options.stock,
     ) as server:
         print(greeting(server), flush=True)
@@ -151,6 +166,7 @@ def reset(options: argparse.Namespace) -> None:
     home = home_at(options.home)
     if not home.path.is_dir():
         raise LocalServerError(f'There is no {home.path}. Give the --home that is to be emptied.')
+    home.prepare()
     with home.locked('which --reset empties'):
         contents = home.contents()
         if not options.yes:

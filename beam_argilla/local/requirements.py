@@ -50,6 +50,41 @@ def redis_server() -> str:
     return installed
 
 
+def check_database_url(url: str | None, workers: int, elasticsearch: str | None) -> None:
+    """Makes sure that a database other than the home's own can be used as it was asked for.
+
+    Raises:
+      LocalServerError: It cannot, or there are to be several processes without one.
+    """
+    if workers < 1:
+        raise LocalServerError(f'{workers} workers: at least one process must answer. Give another --workers.')
+    if url is None:
+        if workers > 1:
+            raise LocalServerError(
+                f'{workers} workers need a PostgreSQL, for a file has one writer at a time: give --database_url '
+                'postgresql+asyncpg://..., or leave --workers out.'
+            )
+        return
+    if not url.startswith('postgresql+asyncpg://'):
+        raise LocalServerError(
+            '--database_url is that of a PostgreSQL, and begins with postgresql+asyncpg://. For a file in SQLite, give '
+            '--home alone.'
+        )
+    if '%' in url:
+        raise LocalServerError(
+            '--database_url has a "%", which Alembic does not take: leave the password out of it, and set PGPASSWORD.'
+        )
+    if elasticsearch is None:
+        raise LocalServerError(
+            '--database_url needs --elasticsearch URL: what searches otherwise works on SQLite alone.'
+        )
+    missing = [name for name in ('asyncpg', 'psycopg2') if importlib.util.find_spec(name) is None]
+    if missing:
+        raise LocalServerError(
+            f'For PostgreSQL there is no {" and no ".join(missing)}. Run: pip install "beam-argilla[local,postgresql]"'
+        )
+
+
 def check_argilla_server_version(version: str) -> None:
     """Makes sure that the search engine knows this version of argilla-server.
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from beam_argilla.local import database
+from beam_argilla.local import database, postgresql, workers
 from beam_argilla.local.errors import LocalServerError
 from beam_argilla.local.supervisor import CONFIG_VARIABLE, ERROR_FILE, TOLD_FILE
 from beam_argilla.local.troubles import answer_that_the_disk_is_full, troubles_told
@@ -41,6 +41,13 @@ def main() -> None:
 def run(config: dict[str, Any]) -> None:
     """Serves until SIGTERM."""
     application = prepare(config)
+    first_is_gone = workers.fork(config['workers'])
+    if first_is_gone is None:
+        from beam_argilla.local import jobs
+
+        jobs.start()
+    else:
+        end_with_the_caller(first_is_gone, temporary=[])
 
     import uvicorn
 
@@ -67,22 +74,25 @@ def prepare(config: dict[str, Any]) -> Any:
     from argilla_server.api.routes import api_v1
 
     # The engine registers itself by being imported.
-    from beam_argilla.local import jobs, search_engine, speedups, web_ui  # noqa: F401
+    from beam_argilla.local import search_engine, speedups, web_ui  # noqa: F401
     from beam_argilla.local.write_lock import OneWriterAtATime
 
     gc.freeze()
     gc.enable()
-    path = Path(config['database'])
+    path, url = Path(config['database']), config['database_url']
     with troubles_told(path):
-        database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
-        database.use_for_sessions(path)
+        if url is None:
+            database.migrate(path, tell=partial(tell_the_caller, Path(config['runtime'])))
+            database.use_for_sessions(path)
+        else:
+            postgresql.migrate(url)
+            postgresql.use_for_sessions(url)
         asyncio.run(database.ensure_owner(config['username'], config['password'], config['api_key']))
     answer_that_the_disk_is_full(api_v1, path.parent)
     if not config['stock']:
         speedups.apply()
     web_ui.serve_without_remote_fonts(app)
-    jobs.start()
-    return OneWriterAtATime(app)
+    return OneWriterAtATime(app) if url is None else app
 
 
 def tell_the_caller(runtime: Path, what: str) -> None:
@@ -102,6 +112,7 @@ def end_with_the_caller(pipe: int, temporary: list[str]) -> None:
 
     def end(*_: Any) -> None:
         database.close()
+        workers.wait(GRACE_SECONDS)
         if caller_gone.is_set():
             # Nobody else is left to do it.
             for directory in temporary:

@@ -164,6 +164,7 @@ SPEEDUPS = (
             'bulk/records_bulk.py': 'cc37c47655efa99a',
             'contexts/distribution.py': '4abf58cbf5e2c9a7',
             'contexts/records.py': '2e4453431f4b3ab4',
+            'search_engine/commons.py': '94cd4d2a6832f008',
             'validators/records.py': '1dec07be9a65a06f',
             'validators/responses.py': 'db0e53fe70a657c2',
             'validators/suggestions.py': 'eec89c89618713a4',

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
 from beam_argilla.local.home import Credentials, Home, check_database, check_exposure, home_at
-from beam_argilla.local.requirements import check_requirements, redis_server
+from beam_argilla.local.requirements import check_database_url, check_requirements, redis_server
 from beam_argilla.local.troubles import troubles_told
 
 CONFIG_VARIABLE = 'BEAM_ARGILLA_LOCAL_CONFIG'
@@ -78,6 +79,8 @@ class LocalServer:
         self._home = home
         self._auth_secret_key = credentials.auth_secret_key
         self._search = {'ARGILLA_SEARCH_ENGINE': 'sqlite'}
+        self._database_url: str | None = None
+        self._workers = 1
         self._stock = False
         self._runtime = Path()
         self._temporary: list[Path] = []
@@ -104,7 +107,7 @@ class LocalServer:
     def kill(self) -> None:
         """Ends the server at once, with SIGKILL, as a crash would. What was committed is in the home; see `restart`."""
         if self._server is not None:
-            self._server.kill()
+            os.killpg(self._server.pid, signal.SIGKILL)
             self._server.wait()
             self._server = None
 
@@ -170,16 +173,19 @@ class LocalServer:
             'username': self.username,
             'password': self.password,
             'api_key': self.api_key,
+            'database_url': self._database_url,
+            'workers': self._workers,
             'stock': self._stock,
         }
+        # By way of a link: a "?" in a path would end it in a URL, and a "%" upsets Alembic.
+        file = f'sqlite+aiosqlite:///{HOME_LINK}/{self._home.database.name}?check_same_thread=False'
         # Settings of another Argilla, such as its address or its database, must not reach this one.
         environment = {name: value for name, value in os.environ.items() if not name.startswith('ARGILLA_')}
         environment |= {
             # Not on the command line, which everybody on the machine can read.
             CONFIG_VARIABLE: json.dumps(config),
             'ARGILLA_AUTH_SECRET_KEY': self._auth_secret_key,
-            # By way of a link: a "?" in a path would end it in a URL, and a "%" upsets Alembic.
-            'ARGILLA_DATABASE_URL': f'sqlite+aiosqlite:///{HOME_LINK}/{self._home.database.name}?check_same_thread=False',
+            'ARGILLA_DATABASE_URL': self._database_url or file,
             'ARGILLA_HOME_PATH': str(self.home),
             'ARGILLA_REDIS_URL': f'unix://{self._runtime / "redis.sock"}',
             **self._search,
@@ -293,6 +299,8 @@ def serve(
     username: str | None = None,
     password: str | None = None,
     api_key: str | None = None,
+    database_url: str | None = None,
+    workers: int = 1,
     elasticsearch: str | None = None,
     stock: bool = False,
     timeout: float = 60.0,
@@ -311,6 +319,10 @@ def serve(
         new one. Another one than `home` has replaces it.
       api_key: The owner's API key. None keeps the one that `home` has; ``'argilla.apikey'`` in a new one. Another one
         than `home` has replaces it.
+      database_url: A PostgreSQL that holds the data instead of a file in the home, such as
+        ``'postgresql+asyncpg://user:password@host/database'``. Needs `elasticsearch`, for what searches otherwise works
+        on that file, and ``pip install "beam-argilla[local,postgresql]"``.
+      workers: How many processes answer. More than one need a `database_url`: a file has one writer at a time.
       elasticsearch: The URL of an Elasticsearch 8 or an OpenSearch 2 that searches, as in a deployment of Argilla,
         instead of what this package brings. It must know all records that the home has: use a new home, or run
         ``argilla_server search-engine reindex``.
@@ -326,6 +338,7 @@ def serve(
       LocalServerError: The server cannot start. The message says what to do.
     """
     check_requirements()
+    check_database_url(database_url, workers, elasticsearch)
     search = {} if elasticsearch is None else searched_by(elasticsearch)
     with ExitStack() as stack:
         temporary: list[Path] = []
@@ -345,6 +358,8 @@ def serve(
                 server = LocalServer(place, host, actual_port, credentials)
                 server._lock = lock
                 server._search |= search
+                server._database_url = database_url
+                server._workers = workers
                 server._stock = stock
                 server._runtime = stack.enter_context(temporary_directory())
                 server._temporary = [*temporary, server._runtime]
@@ -438,9 +453,12 @@ def stop(process: 'subprocess.Popen[bytes] | None') -> None:
     """Ends a process, in order if it does so in time."""
     if process is None:
         return
-    process.terminate()
+    if process.poll() is not None:
+        return
+    # It, and the processes that it has made: each was started as the leader of a group.
+    os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -174,6 +174,24 @@ def test_lock_file_of_a_process_that_is_gone_does_not_lock(tmp_path):
         assert (tmp_path / 'argilla.lock').read_text() == f'{os.getpid()} http://here'
 
 
+POSTGRESQL = 'postgresql+asyncpg://somebody@localhost/argilla'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'remedy'),
+    [
+        (['--workers', '0'], 'at least one'),
+        (['--workers', '2'], 'give --database_url'),
+        (['--database_url', 'sqlite:///here.db'], 'give --home alone'),
+        (['--database_url', POSTGRESQL], 'needs --elasticsearch URL'),
+        (['--database_url', POSTGRESQL.replace('@', ':p%40ss@'), '--elasticsearch', 'http://x'], 'set PGPASSWORD'),
+        (['--elasticsearch', 'http://127.0.0.1:9'], 'There is no Elasticsearch or OpenSearch at'),
+    ],
+)
+def test_what_does_not_go_together_is_told(tmp_path, capsys, arguments, remedy):
+    assert remedy in refusal(capsys, '--home', str(tmp_path), *arguments)
+
+
 @pytest.mark.parametrize('version', ['2.7.1', '2.9.0', '2.80.0', '3.0'])
 def test_unknown_version_of_argilla_server(tmp_path, capsys, monkeypatch, version):
     monkeypatch.setattr(metadata, 'version', lambda name: version)

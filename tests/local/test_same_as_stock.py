@@ -7,7 +7,7 @@ import json
 import re
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,7 +47,7 @@ _UUID = re.compile('[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}')
 class Way:
     """A dataset on a server. The ids that it has made are called by names in what comes back."""
 
-    def __init__(self, server: LocalServer) -> None:
+    def __init__(self, server: LocalServer, vectors: Sequence[str] = ('v', 'w')) -> None:
         self._url = f'{server.api_url}/api/v1'
         self.api = self._client(server.api_key)
         self._database = server.home / 'argilla.db'
@@ -67,7 +67,7 @@ class Way:
             self._post(
                 f'{path}/metadata-properties', name=one, title=one, settings=kind, visible_for_annotators=one != 'float'
             )
-        for vector in ('v', 'w'):
+        for vector in vectors:
             self.ids[vector] = self._post(f'{path}/vectors-settings', name=vector, title=vector, dimensions=2)
         self.api.put(f'{path}/publish').raise_for_status()
         self.ids['me'] = self.api.get('/me').json()['id']
@@ -85,7 +85,8 @@ class Way:
         self._names = {id.replace('-', ''): name for name, id in (*self.ids.items(), ('dataset', self.dataset))}
 
     def _client(self, api_key: str) -> httpx.Client:
-        headers = {'X-Argilla-Api-Key': api_key, 'Connection': 'close'}  # a server closes it after a 500
+        headers = {'X-Argilla-Api-Key': api_key, 'Content-Type': 'application/json'}
+        headers['Connection'] = 'close'  # a server closes it after a 500
         return httpx.Client(base_url=self._url, headers=headers, timeout=60)
 
     def _post(self, path: str, **body: Any) -> str:
@@ -93,11 +94,14 @@ class Way:
         assert answer.status_code == 201, answer.text
         return answer.json()['id']
 
-    def put(self, body: str) -> tuple[int, Any]:
-        """A bulk request, in which <name> stands for an id."""
-        body = re.sub('<([a-z0-9]+)>', lambda found: self.ids.get(found[1], self.ids['nobody']), body)
-        headers = {'Content-Type': 'application/json'}
-        answer = self.api.put(f'/datasets/{self.dataset}/records/bulk', content=body.encode(), headers=headers)
+    def body(self, items: list[Any]) -> bytes:
+        """That of a bulk request, in which <name> stands for an id."""
+        text = json.dumps({'items': items})
+        return re.sub('<([a-z0-9]+)>', lambda found: self.ids.get(found[1], self.ids['nobody']), text).encode()
+
+    def put(self, items: list[Any]) -> tuple[int, Any]:
+        """A bulk request, and what comes of it."""
+        answer = self.api.put(f'/datasets/{self.dataset}/records/bulk', content=self.body(items))
         if answer.status_code == 200:
             for item in answer.json()['items']:
                 if item['external_id'] is not None:
@@ -277,8 +281,7 @@ def ways(argilla_server: LocalServer) -> Iterator[tuple[Way, Way]]:
 @given(items=st.lists(ITEMS, min_size=1, max_size=3))
 def test_a_bulk_request_is_answered_and_stored_alike(ways, items):
     fast, stock = ways
-    body = json.dumps({'items': items})
-    assert fast.put(body) == stock.put(body)
+    assert fast.put(items) == stock.put(items)
     assert fast.stored() == stock.stored()
 
 
@@ -304,9 +307,9 @@ EVERYTHING = {
 def test_the_faster_way_takes_all_that_records_have(ways):
     """And their times rise from each to the next, so that pages keep the order in which they were sent."""
     fast, stock = ways
-    body = json.dumps({'items': [{'external_id': f'whole {n}', **EVERYTHING} for n in range(20)]})
+    items = [{'external_id': f'whole {n}', **EVERYTHING} for n in range(20)]
     for _ in ('new', 'there already'):
-        assert fast.put(body) == stock.put(body)
+        assert fast.put(items) == stock.put(items)
         assert fast.stored() == stock.stored()
         listed = fast.api.get(f'/datasets/{fast.dataset}/records', params={'limit': 1000}).json()['items']
         times = [datetime.fromisoformat(r['inserted_at']) for r in listed if 'whole' in (r['external_id'] or '')]
@@ -347,8 +350,8 @@ def test_pages_are_alike(ways):
         for vectors in ({}, {'v': [0.25, 1]})
     ]
     different += [{'fields': {'text': 'alone'}}]
-    body = json.dumps({'items': [{'external_id': f'page {n}', **item} for n, item in enumerate(different)]})
-    assert fast.put(body) == stock.put(body)
+    items = [{'external_id': f'page {n}', **item} for n, item in enumerate(different)]
+    assert fast.put(items) == stock.put(items)
     for query in LISTS:
         assert fast.read(query) == stock.read(query)
     searches = [(query, SEARCHES[0]) for query in LISTS] + [(LISTS[1], search) for search in SEARCHES]

@@ -15,7 +15,7 @@ from beam_argilla.local import LocalServer, serve
 from tests.engines import installed
 
 NODE = Path(__file__).parent / 'SearchNode.java'
-_SECONDS = 90  # until it answers
+_SECONDS = 300  # until it answers
 
 
 @pytest.fixture(scope='session')
@@ -39,6 +39,8 @@ def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                         break
                 except OSError:
                     time.sleep(0.1)
+            else:
+                pytest.fail(f'OpenSearch does not answer after {_SECONDS} s: {(home / "log").read_text()}')
             yield url
         finally:
             node.kill()
