@@ -107,6 +107,7 @@ def run(folder, argilla_server, hub, monkeypatch, capfd):
     return run
 
 
+@pytest.mark.timeout(600)  # it runs every program, a job for each block
 def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
     made_by_others = beam_argilla.Preference(num_generations=2).settings().to_argilla()
     dataset = rg.Dataset('made-by-distilabel', workspace='default', settings=made_by_others, client=sdk).create()
@@ -123,6 +124,7 @@ def test_every_block_runs_as_it_stands_there(run, made_demo, sdk):
 
     assert count('ultrafeedback') == 6  # those of the first block, and those of the program, by another id
     assert count('answers') == 1
+    assert [r.fields['generation'] for r in sdk.datasets('clean-answers').records] == ['Hello!']
     assert count('from-yaml') == 3
     assert count('hello') == 1000
     assert count('pairs') == 5

@@ -166,6 +166,7 @@ def reset(options: argparse.Namespace) -> None:
     home = home_at(options.home)
     if not home.path.is_dir():
         raise LocalServerError(f'There is no {home.path}. Give the --home that is to be emptied.')
+    home.prepare()
     with home.locked('which --reset empties'):
         contents = home.contents()
         if not options.yes:

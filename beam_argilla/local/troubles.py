@@ -12,6 +12,7 @@ from beam_argilla.local.errors import LocalServerError
 
 REMEDY = 'Put back a copy of it, or give another --home.'
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 # With less than it SQLite cannot lay out what it keeps beside a database, and says no more than "disk I/O error".
 _LEAST_ROOM_BYTES = 2**20
 
@@ -25,15 +26,19 @@ def troubles_told(database: Path, directory: Path | None = None) -> Iterator[Non
       directory: Where something is written; None is beside the database.
 
     Raises:
-      LocalServerError: The disk is full, another process keeps the database for itself, or it cannot be read.
+      LocalServerError: The disk is full, something on it may not be used, or the database cannot be read, also since
+        another process keeps it for itself.
     """
     directory = directory or database.parent
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise LocalServerError(disk_is_full(directory)) from None
+        if error.errno in _FULL:
+            raise LocalServerError(disk_is_full(directory)) from None
+        if error.errno in _FORBIDDEN:
+            reason = f'{error.filename or directory} cannot be used: {error.strerror}'
+            raise LocalServerError(f'{reason}. Change its permissions, or give another place.') from None
+        raise
     except sqlite3.Error as error:
         raise LocalServerError(_trouble(database, directory, error)) from None
     except Exception as error:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -262,12 +263,18 @@ _ROUTES = [
 ]
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a program that was stopped reads no answer
+            super().handle_error(request, client_address)
+
+
 @contextlib.contextmanager
 def serve() -> Iterator[Cloud]:
     """A cloud on this machine."""
     cloud = Cloud()
     handler = type('Handler', (_Handler,), {'cloud': cloud})
-    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+    with _Server(('127.0.0.1', 0), handler) as server:
         cloud.url = f'http://localhost:{server.server_port}'
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()

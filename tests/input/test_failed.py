@@ -171,6 +171,13 @@ def test_what_was_refused_with_its_score_and_its_messages_keeps_them():
     assert (out['rating'], out['score'], out['messages'], refused) == ('4', 7.5, '[]', [])
 
 
+@pytest.mark.parametrize('score', ['high', 'inf', [1]])
+def test_a_score_that_is_no_number_costs_the_group(score):
+    row = {'instruction_id': 'i', 'instruction': 'q', 'generation': 'a', 'rating': '4', 'score': score}
+    rows, (failed,) = again([json.dumps({'data': {'group': [row]}})], ba.Columns())
+    assert (rows, failed.error) == ([], 'NotAScore')
+
+
 # -- beside the input
 
 

@@ -4,6 +4,7 @@ import sqlite3
 import tarfile
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,12 @@ def test_backups_that_cannot_be_made(home, tmp_path):
     with pytest.raises(LocalServerError, match=f'The database {home.database} cannot be read'):
         back_up(home, tmp_path / 'backup')
     assert not list(tmp_path.glob('backup*'))
+
+
+@pytest.mark.skipif(not Path('/sys').is_dir(), reason='no directory that nobody may write to')
+def test_a_place_that_may_not_be_written(home):
+    with pytest.raises(LocalServerError, match=r'/sys/\S+ cannot be used: .*\. Change its permissions'):
+        back_up(home, Path('/sys/backup'))
 
 
 def test_what_is_no_backup(home, tmp_path):

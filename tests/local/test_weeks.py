@@ -7,14 +7,15 @@ import subprocess
 import threading
 import uuid
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from beam_argilla.local import LocalServerError, serve
 from beam_argilla.local.__main__ import main
+from beam_argilla.local.backup import back_up, restore
 from beam_argilla.local.database import alembic_config, connect
+from beam_argilla.local.home import Home
 from tests.local.test_server import eventually
 
 BATCH = 20
@@ -286,20 +287,22 @@ def test_a_full_disk_is_told_and_nothing_is_lost(small_disk, capsys):
         pass
 
 
-def test_a_home_of_an_older_argilla_is_brought_up_to_date(tmp_path, caplog):
+def test_a_home_of_an_older_argilla_is_brought_up_to_date(server, tmp_path, caplog):
     """As one that an earlier version of argilla-server has made: a migration is taken back."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(alembic_config()).get_revision('head')
-    with serve(tmp_path) as server, Api(server) as api:
-        dataset = Dataset(server)
+    dataset, home = Dataset(server), Home(tmp_path / 'older')
+    with Api(server) as api:
         dataset.put(api, ['kept'])
-    downgrade(tmp_path / 'argilla.db', head.module)
-    with serve(tmp_path) as server, Api(server) as api:
+    back_up(Home(server.home), tmp_path / 'backup')
+    restore(tmp_path / 'backup', home)
+    downgrade(home.database, head.module)
+    with serve(home.path) as migrated, Api(migrated) as api:
         assert dataset.all(api).keys() == {'kept'}
         assert dataset.search(api, 'words') == 1
-    assert f'{tmp_path} was used by another version: it is brought up to date' in caplog.text
-    (copy,) = tmp_path.glob('argilla-*.db')
+    assert f'{home.path} was used by another version: it is brought up to date' in caplog.text
+    (copy,) = home.path.glob('argilla-*.db')
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(head.down_revision,)]
 
@@ -310,7 +313,7 @@ def downgrade(path, migration):
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
 
-    engine = sqlalchemy.create_engine('sqlite://', creator=lambda: connect(Path(path)))
+    engine = sqlalchemy.create_engine('sqlite://', creator=lambda: connect(path))
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         migration.downgrade()
         connection.execute(sqlalchemy.text(f"UPDATE alembic_version SET version_num = '{migration.down_revision}'"))
