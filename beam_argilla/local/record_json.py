@@ -132,7 +132,7 @@ async def rows_of(db: AsyncSession, query: Select[Any]) -> Sequence[Row[Any]]:
 
 def respond(content: Any) -> HttpResponse:
     """The answer that holds some records."""
-    # As it is: argilla-server would compress it as far as it goes, which takes longer than all the rest, and within one
+    # As it is: argilla-server would compress it as far as it goes, which takes as long as all the rest, and within one
     # machine saves nothing.
     headers = {'Content-Encoding': 'identity'}
     return HttpResponse(msgspec.json.encode(content), headers=headers, media_type='application/json')
