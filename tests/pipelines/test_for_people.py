@@ -247,6 +247,7 @@ def test_beams_options_are_known_without_importing_beam():
         add_mutually_exclusive_group = add_argument_group
 
     for kind in PipelineOptions.__subclasses__():
-        kind._add_argparse_args(Names())
+        if kind.__module__ == PipelineOptions.__module__:  # others may have been imported by now, such as YAML's
+            kind._add_argparse_args(Names())
     assert names <= options.beam_options()
     assert len(options.beam_options() - names) < 20  # old names in messages and comments
