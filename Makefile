@@ -49,6 +49,7 @@ lint: venv
 bench: venv
 	$(PY) -m benchmarks.grouping --rows 200000 2000000
 	$(PY) -m benchmarks.sink
+	$(PY) -m benchmarks.local
 	$(PY) -m benchmarks.reading
 	$(PY) -m benchmarks.start
 

@@ -29,6 +29,7 @@ from beam_argilla.local.record_json import (
     add_vectors,
     record_of,
     respond,
+    rows_of,
 )
 from beam_argilla.local.routes import CurrentUser, Engine, ServersOwnWay, Session
 
@@ -61,7 +62,7 @@ async def list_dataset_records(
     # What comes before the page is counted off in an index, see `database`, without the records themselves.
     ids = select(_RECORD.c.id).where(of_dataset).order_by(*in_order).offset(offset).limit(limit).subquery()
     page = select(*RECORD_COLUMNS).join(ids, ids.c.id == _RECORD.c.id).order_by(*in_order)
-    records = [record_of(row) for row in await db.execute(page)]
+    records = [record_of(row) for row in await rows_of(db, page)]
     await _add_included(db, records, include)
     total = await db.scalar(select(func.count()).select_from(_RECORD).where(of_dataset))
     return respond({'items': records, 'total': total})
