@@ -1,4 +1,4 @@
-"""What Beam does not tell a transform: where its workers will run, and when the job has ended."""
+"""What Beam does not do for a transform: tell it where its workers will run and when the job has ended; and a trap."""
 
 from __future__ import annotations
 
@@ -54,6 +54,21 @@ def jobs_outlive_their_launch(pipeline: beam.Pipeline) -> bool:
     """
     runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
     return any(kind.__name__ == 'DataflowRunner' for kind in type(runner).__mro__)
+
+
+def settled(label: str, *pcollections: beam.PCollection) -> beam.PCollection:
+    """PCollections as one, which whoever applies a transform can do anything with.
+
+    Beam drops what a bundle yields at its end (`finish_bundle`) if a DoFn that takes batches comes directly after it,
+    as those of WriteToJson and of data frames do: its operations.DoOperation.finish hands batches on before that.
+    """
+    if len(pcollections) > 1:
+        return pcollections | label >> beam.Flatten()
+    return pcollections[0] | label >> beam.Map(_same)  # runners fuse it; a Flatten they write to somewhere
+
+
+def _same(element: Any) -> Any:
+    return element
 
 
 def keep_prism_from_splitting(pipeline: beam.Pipeline) -> None:

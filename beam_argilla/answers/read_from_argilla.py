@@ -20,7 +20,7 @@ from beam_argilla.answers.watch import Watch
 from beam_argilla.errors import JobError
 from beam_argilla.metrics import count
 from beam_argilla.refusing import Fallible, Refused, refuse
-from beam_argilla.runners import workers_run_here
+from beam_argilla.runners import settled, workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.bulk import count_records
 from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
@@ -137,8 +137,9 @@ class ReadFromArgilla(Fallible):
             | 'Count' >> beam.CombineGlobally(_added)
             | 'Hold against the server' >> beam.ParDo(_Hold(self.connection, self.retry, self.selection), one)
         )
-        read.records.element_type = AnsweredRecord
-        return read.records
+        records = settled('Records', read.records)
+        records.element_type = AnsweredRecord
+        return records
 
     def display_data(self) -> dict[str, Any]:
         return {'dataset': self.dataset, 'workspace': self.workspace, 'api_url': self.connection.api_url}

@@ -22,6 +22,7 @@ from beam_argilla.input.roles import check_columns, columns_to_read
 from beam_argilla.input.rows import MAX_ROWS, from_rows, not_rows
 from beam_argilla.metrics import count, timed
 from beam_argilla.refusing import Fallible, Refused, refuse
+from beam_argilla.runners import settled
 
 
 class FormatGenerations(Fallible):
@@ -58,11 +59,12 @@ class FormatGenerations(Fallible):
         if names is not None:
             check_columns(names, self.columns)
         formatted = elements | beam.ParDo(_Format(self.columns, self.score)).with_outputs(Refused.TAG, main='tables')
-        self.refuse(formatted[Refused.TAG], formatted.tables)
-        formatted.tables.element_type = GenerationTable
+        tables = settled('Tables', formatted.tables)
+        self.refuse(formatted[Refused.TAG], tables)
+        tables.element_type = GenerationTable
         facts = facts_of(self.columns)
-        formatted.tables.input_facts = facts._replace(scores=facts.scores or self.score is not None)
-        return formatted.tables
+        tables.input_facts = facts._replace(scores=facts.scores or self.score is not None)
+        return tables
 
     def display_data(self) -> dict[str, Any]:
         return {'columns': str(self.columns)}

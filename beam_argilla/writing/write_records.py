@@ -16,7 +16,7 @@ from apache_beam.transforms.trigger import AccumulationMode
 
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
-from beam_argilla.runners import when_failed, workers_run_here
+from beam_argilla.runners import settled, when_failed, workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
@@ -180,8 +180,8 @@ class WriteRecords(beam.PTransform):
             records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
         written = records | 'Upsert' >> beam.ParDo(self.fn, to).with_outputs(Refused.TAG, main='written')
         return write_result(
-            _flatten('Written', [written.written, *unchanged]),
-            _flatten('Refused', [written[Refused.TAG], *refused]),
+            settled('Written', written.written, *unchanged),
+            settled('Refused', written[Refused.TAG], *refused),
             dataset,
             to,
             self._error_handler,
@@ -189,12 +189,6 @@ class WriteRecords(beam.PTransform):
 
     def display_data(self) -> dict[str, Any]:
         return {'dataset': self.dataset, 'workspace': self.workspace, 'api_url': self.connection.api_url}
-
-
-def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
-    # Of a single one as well: Beam drops what a bundle yields at its end (operations.DoOperation.finish) if a DoFn that
-    # takes batches comes directly after it, as those of WriteToJson and of data frames do.
-    return pcollections | label >> beam.Flatten()
 
 
 class _AsRecord(beam.DoFn):
