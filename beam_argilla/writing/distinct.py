@@ -21,6 +21,7 @@ from beam_argilla.server.datasets import Dataset
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.writing.adopting import Adopt
 from beam_argilla.writing.comparing import Compare
+from beam_argilla.writing.ensured import Ensured, known
 from beam_argilla.writing.existing import Existing, subject
 
 
@@ -41,7 +42,7 @@ class Distinct(beam.PTransform):
     those that cannot be adopted.
 
     Args:
-        dataset: side input.
+        dataset: as steps are given it (`ensured.given`).
         existing: PCollection of `Existing`, some of them twice; None: send all.
         skip_unchanged: whether those that the dataset holds as they are need not be sent.
         adopt: whether those of which the dataset has none with their external id take over a record of others.
@@ -53,7 +54,7 @@ class Distinct(beam.PTransform):
 
     def __init__(
         self,
-        dataset: beam.PCollection,
+        dataset: Any,
         existing: beam.PCollection | None,
         skip_unchanged: bool,
         adopt: bool,
@@ -67,7 +68,6 @@ class Distinct(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
         n = self.NUM_SHARDS
-        dataset = beam.pvalue.AsSingleton(self._dataset)
         sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
         if self._existing is not None:
             sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))
@@ -75,7 +75,7 @@ class Distinct(beam.PTransform):
             sharded
             | 'Meet' >> beam.CoGroupByKey()
             | 'Choose'
-            >> beam.ParDo(_Choose(*self._options, self._adopt), dataset).with_outputs(
+            >> beam.ParDo(_Choose(*self._options, self._adopt), self._dataset).with_outputs(
                 'unchanged', Refused.TAG, 'missing', 'others', main='records'
             )
         )
@@ -85,7 +85,9 @@ class Distinct(beam.PTransform):
                 {name: chosen[name] for name in ('missing', 'others')}
                 | 'Meet again' >> beam.CoGroupByKey()
                 | 'Adopt'
-                >> beam.ParDo(Adopt(*self._options), dataset).with_outputs('unchanged', Refused.TAG, main='records')
+                >> beam.ParDo(Adopt(*self._options), self._dataset).with_outputs(
+                    'unchanged', Refused.TAG, main='records'
+                )
             )
             for name in out:
                 out[name] = (out[name], adopted[name]) | f'All {name}' >> beam.Flatten()
@@ -104,8 +106,9 @@ class _Choose(Compare):
         super().__init__(skip_unchanged, replace)
         self._adopt = adopt
 
-    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset) -> Iterator[Any]:
+    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset | Ensured) -> Iterator[Any]:
         _, met = element
+        dataset = known(dataset)
         by_id: dict[Any, list[Record]] = {}
         for record in met['records']:
             by_id.setdefault(record.external_id, []).append(record)

@@ -46,6 +46,7 @@ class WriteResult:
 
     Attributes:
         dataset: PCollection of the `Dataset` that is written to.
+        given: the same, as it is given to steps (`ensured.given`).
         written: PCollection of `WrittenRecord`.
         failed: PCollection of `FailedRecord`.
         summary: PCollection of one `WriteSummary`, once all is written; of input in windows, one of each window in
@@ -58,10 +59,12 @@ class WriteResult:
         written: beam.PCollection,
         failed: beam.PCollection,
         dataset: beam.PCollection,
+        given: Any,
         guard: beam.ParDo | None,
     ):
         self.written = written
         self.dataset = dataset
+        self.given = given
         self._failed = failed
         self._guard = guard
 
@@ -74,17 +77,17 @@ class WriteResult:
     @functools.cached_property
     def summary(self) -> beam.PCollection:
         label = f'Summary of {self.written.producer.full_label}'  # two writes of one pipeline have two
-        return (self.written, self._failed) | label >> Summarize(self.dataset)
+        return (self.written, self._failed) | label >> Summarize(self.given)
 
 
 def write_result(
-    written: beam.PCollection, failed: beam.PCollection, dataset: beam.PCollection, error_handler: Any
+    written: beam.PCollection, failed: beam.PCollection, dataset: beam.PCollection, given: Any, error_handler: Any
 ) -> WriteResult:
     written.element_type = WrittenRecord
     failed.element_type = FailedRecord
     if error_handler is not None:
         error_handler.add_error_pcollection(failed)
-        return WriteResult(written, failed, dataset, None)
+        return WriteResult(written, failed, dataset, given, None)
     guard = beam.ParDo(Refused())
     _ = failed | 'Fail unless consumed' >> guard
-    return WriteResult(written, failed, dataset, guard)
+    return WriteResult(written, failed, dataset, given, guard)

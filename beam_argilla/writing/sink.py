@@ -49,6 +49,7 @@ from beam_argilla.server.differences import differences
 from beam_argilla.server.encoder import Encoder
 from beam_argilla.server.retries import Attempt, RetryPolicy, Streak
 from beam_argilla.threads import in_background
+from beam_argilla.writing.ensured import Ensured, known
 from beam_argilla.writing.flow import FlowControl
 from beam_argilla.writing.results import WrittenRecord
 
@@ -273,7 +274,7 @@ def _halves(
 
 
 class WriteRecordsFn(beam.DoFn):
-    """Writes `Record`s to a dataset, the side input.
+    """Writes `Record`s to a dataset, which it is given as a side input, or asks for itself (`ensured.given`).
 
     Main output: `WrittenRecord`; output ``refused``: `FailedRecord`. Each keeps its record's timestamp and window.
 
@@ -327,13 +328,13 @@ class WriteRecordsFn(beam.DoFn):
     def process(
         self,
         record: Record,
-        dataset: Dataset,
+        dataset: Dataset | Ensured,
         window: Any = beam.DoFn.WindowParam,
         timestamp: Any = beam.DoFn.TimestampParam,
     ) -> Iterator[Any]:
-        self._dataset = dataset
+        self._dataset = known(dataset)
         try:
-            item = self._encoder(dataset).encode(record)
+            item = self._encoder(self._dataset).encode(record)
         except InvalidRecordError as e:
             yield refuse(failed_record(record, 'validate', e.error, str(e)))
             return

@@ -10,7 +10,9 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.row_types import register_row
+from beam_argilla.server.datasets import Dataset
 from beam_argilla.summary import counted, listed
+from beam_argilla.writing.ensured import Ensured, known
 
 _REFUSED = 'refused: '
 
@@ -52,13 +54,13 @@ class Summarize(beam.PTransform):
     """PCollections of `WrittenRecord`s and of `FailedRecord`s → one `WriteSummary`, or one of each window (and pane).
 
     Args:
-        dataset: PCollection of the one `Dataset` that was written to.
+        dataset: that was written to, as steps are given it (`ensured.given`).
 
     Raises:
         ValueError: the input never ends, and has no windows.
     """
 
-    def __init__(self, dataset: beam.PCollection):
+    def __init__(self, dataset: Any):
         super().__init__()
         self._dataset = dataset
 
@@ -75,7 +77,7 @@ class Summarize(beam.PTransform):
             (written | beam.Map(_of_written), failed | beam.Map(_of_failed))
             | beam.Flatten()
             | (add if one_window and written.is_bounded else add.without_defaults())
-            | beam.Map(_summary, beam.pvalue.AsSingleton(self._dataset))
+            | beam.Map(_summary, self._dataset)
         )
 
 
@@ -107,7 +109,7 @@ class _Add(beam.CombineFn):
 _NAMES = ('created', 'updated', 'unchanged', 'warnings')
 
 
-def _summary(sums: Mapping[str, int], dataset: Any) -> WriteSummary:
+def _summary(sums: Mapping[str, int], dataset: Dataset | Ensured) -> WriteSummary:
     created, updated, unchanged, warnings = (sums.get(name, 0) for name in _NAMES)
     refused = {name.removeprefix(_REFUSED): sums[name] for name in sorted(sums) if name.startswith(_REFUSED)}
-    return WriteSummary(dataset.url, created, updated, unchanged, warnings, refused)
+    return WriteSummary(known(dataset).url, created, updated, unchanged, warnings, refused)

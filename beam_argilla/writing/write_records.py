@@ -12,24 +12,22 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics.metric import Lineage
 from apache_beam.transforms.trigger import AccumulationMode
 
-from beam_argilla.metrics import add_text
 from beam_argilla.records import Record
 from beam_argilla.refusing import Refused
 from beam_argilla.runners import when_failed, workers_run_here
 from beam_argilla.server.address import check_names
 from beam_argilla.server.client import Client
 from beam_argilla.server.connection import ArgillaConnection, check_connection, check_sent
-from beam_argilla.server.datasets import Dataset, check_server, ensure_dataset, remove_if_unused
+from beam_argilla.server.datasets import Dataset, remove_if_unused
 from beam_argilla.server.retries import RetryPolicy
 from beam_argilla.server.settings import DatasetSettings
-from beam_argilla.summary import DATASETS
 from beam_argilla.threads import in_background
 from beam_argilla.writing.as_record import as_record
 from beam_argilla.writing.distinct import Distinct
-from beam_argilla.writing.existing import ReadExisting, warn_of_others
+from beam_argilla.writing.ensured import Ensured, EnsureDataset, given, known
+from beam_argilla.writing.existing import ReadExisting
 from beam_argilla.writing.results import WriteResult, write_result
 from beam_argilla.writing.sink import Bounds, WriteRecordsFn
 
@@ -146,19 +144,27 @@ class WriteRecords(beam.PTransform):
         if self.settings is not None:
             remove = functools.partial(_remove_if_unused, self.connection, self.dataset, self.workspace, job)
             when_failed(records.pipeline, remove if here else functools.partial(_try, remove))
-        # A side input is complete before the main input is seen: no record is sent before the dataset is there.
-        dataset = (
-            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(_EnsureDataset(self, job))
+        ensured = Ensured(
+            self.connection,
+            self.retry,
+            self.dataset,
+            self.workspace,
+            self.settings,
+            self.create_workspace,
+            self.adopt,
+            job,
         )
+        dataset = (
+            records.pipeline | 'Once' >> beam.Create([None]) | 'Ensure dataset' >> beam.ParDo(EnsureDataset(ensured))
+        )
+        to = given(dataset, ensured, records)
         one_window = records.windowing.is_default()
         reads = [f'{name}=True' for name in ('skip_unchanged', 'adopt') if getattr(self, name)]
         if reads and not (one_window and records.is_bounded):
             raise ValueError(f'{reads[0]} needs bounded input without windows: leave it out, or write in batch')
         unchanged, refused = [], []
         if records.element_type is not Record:
-            ours = records | 'As records' >> beam.ParDo(_AsRecord(), beam.pvalue.AsSingleton(dataset)).with_outputs(
-                Refused.TAG, main='records'
-            )
+            ours = records | 'As records' >> beam.ParDo(_AsRecord(), to).with_outputs(Refused.TAG, main='records')
             records, refused = ours.records, [ours[Refused.TAG]]
         # An unbounded input in one window never ends, so nothing could be grouped; and where triggers accumulate, the
         # same record comes again to be updated. There the sink alone sees to ids, bundle by bundle.
@@ -166,19 +172,18 @@ class WriteRecords(beam.PTransform):
         can_group = (records.is_bounded or not one_window) and not accumulates
         if reads or (self.distinct and can_group):
             existing = dataset | ReadExisting(self.connection, self.retry, self.adopt) if reads else None
-            distinct = Distinct(dataset, existing, self.skip_unchanged, self.adopt, self.replace)
+            distinct = Distinct(to, existing, self.skip_unchanged, self.adopt, self.replace)
             chosen = records | 'Distinct' >> distinct
             records, unchanged = chosen['records'], [chosen['unchanged']]
             refused.append(chosen[Refused.TAG])
         if self.max_parallelism is not None:
             records |= 'Few writers' >> beam.Reshuffle(num_buckets=self.max_parallelism)
-        written = records | 'Upsert' >> beam.ParDo(self.fn, beam.pvalue.AsSingleton(dataset)).with_outputs(
-            Refused.TAG, main='written'
-        )
+        written = records | 'Upsert' >> beam.ParDo(self.fn, to).with_outputs(Refused.TAG, main='written')
         return write_result(
             _flatten('Written', [written.written, *unchanged]),
             _flatten('Refused', [written[Refused.TAG], *refused]),
             dataset,
+            to,
             self._error_handler,
         )
 
@@ -187,38 +192,14 @@ class WriteRecords(beam.PTransform):
 
 
 def _flatten(label: str, pcollections: list[beam.PCollection]) -> beam.PCollection:
-    return pcollections[0] if len(pcollections) == 1 else pcollections | label >> beam.Flatten()
+    # Of a single one as well: Beam drops what a bundle yields at its end (operations.DoOperation.finish) if a DoFn that
+    # takes batches comes directly after it, as those of WriteToJson and of data frames do.
+    return pcollections | label >> beam.Flatten()
 
 
 class _AsRecord(beam.DoFn):
-    def process(self, element: Any, dataset: Dataset) -> Iterator[Any]:
-        return as_record(element, dataset.settings)
-
-
-class _EnsureDataset(beam.DoFn):
-    """→ the `Dataset`, made if need be."""
-
-    def __init__(self, write: WriteRecords, job: str):
-        self._job = job
-        self._adopt = write.adopt
-        self._name = write.dataset
-        self._workspace = write.workspace
-        self._settings = write.settings
-        self._connection = write.connection
-        self._create_workspace = write.create_workspace
-        self._retry = write.retry
-
-    def process(self, _: None) -> Iterator[Dataset]:
-        with Client(self._connection, self._retry) as client:
-            check_server(client)
-            dataset = ensure_dataset(
-                client, self._name, self._workspace, self._settings, self._create_workspace, self._job
-            )
-            if not self._adopt:
-                warn_of_others(client, self._name, dataset)
-        add_text(DATASETS, dataset.url)
-        Lineage.sinks().add('argilla', self._workspace, self._name)
-        yield dataset
+    def process(self, element: Any, dataset: Dataset | Ensured) -> Iterator[Any]:
+        return as_record(element, known(dataset).settings)
 
 
 # A name for all that is written by one pipeline, by which the datasets that it makes are known.

@@ -132,7 +132,7 @@ class WriteToArgilla(beam.PTransform):
         )
         result = records | 'Write' >> self._write(settings=task.settings()).with_error_handler(refused)
         failed = refused.pcollections | 'Failed' >> beam.Flatten()
-        return write_result(result.written, failed, result.dataset, self._error_handler)
+        return write_result(result.written, failed, result.dataset, result.given, self._error_handler)
 
 
 def with_kept(columns: Columns, task: Task) -> Columns:

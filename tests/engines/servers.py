@@ -88,8 +88,9 @@ class Cluster:
         managers = self.ask('taskmanagers')['taskmanagers']
         busy = [manager['id'] for manager in managers if manager['freeSlots'] < manager['slotsNumber']]
         ports = {int(id.split(':')[1].split('-')[0]) for id in busy}
-        processes = [psutil.Process(server.process.pid) for server in self.task_managers if server.runs]
-        return [process for process in processes if ports & {c.laddr.port for c in process.net_connections()}]
+        at_work = {c.pid for c in psutil.net_connections('tcp') if c.laddr.port in ports}
+        pids = [server.process.pid for server in self.task_managers if server.runs]
+        return [psutil.Process(pid) for pid in pids if pid in at_work]
 
     def complete(self, task_managers: int = 2) -> None:
         """Starts what is not there, or not any more."""
@@ -177,9 +178,11 @@ def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Clus
         'taskmanager.memory.jvm-metaspace.size': '256m',
         'taskmanager.memory.jvm-overhead.min': '128m',
         'taskmanager.memory.jvm-overhead.max': '128m',
-        # What is gone is noticed soon, and what comes is let in soon.
+        # A part that is killed may cost several tries, until its slots are known to be gone.
+        'restart-strategy.fixed-delay.attempts': 5,
+        # What is gone is noticed soon, by heartbeats that find nobody; what is slow is not taken for gone.
         'heartbeat.interval': 1000,
-        'heartbeat.timeout': 6000,
+        'heartbeat.timeout': 60_000,
         'cluster.registration.initial-timeout': 200,
         'cluster.registration.error-delay': 200,
         'io.tmp.dirs': folder / 'tmp',

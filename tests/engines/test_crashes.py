@@ -18,7 +18,7 @@ from tests.engines.datasets import expected, held, long_files
 from tests.engines.servers import Cluster
 from tests.faults import Fault, FaultProxy, Request
 from tests.processes import end
-from tests.samples import COLUMNS, rows, unique
+from tests.samples import rows, unique
 from tests.writing.test_write import dataset_id, stored
 
 __all__ = ['crew']  # a fixture
@@ -28,13 +28,14 @@ pytestmark = pytest.mark.xdist_group('Flink cluster')
 GROUPS = 80
 SLOW = Fault('slow', delay=0.1)
 TASK = ba.Preference(4, metadata=[ba.Metadata('length', 'integer')])
+COLUMNS = ba.Columns(instruction_id='instruction_id', metadata=['length'])
 
 
 def the_python_worker(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Process]:
     """Who is writing."""
     port = urlsplit(proxy.url).port
-    to = {process: {c.raddr.port for c in process.net_connections() if c.raddr} for process in cluster.python_workers}
-    return [process for process, ports in to.items() if port in ports]
+    writing = {c.pid for c in psutil.net_connections('tcp') if c.raddr and c.raddr.port == port}
+    return [process for process in cluster.python_workers if process.pid in writing]
 
 
 def the_task_manager(cluster: Cluster, proxy: FaultProxy) -> list[psutil.Process]:
@@ -85,7 +86,7 @@ def test_a_crash_in_mid_load(
         load()
     assert len(killed) == 1
     assert held(api, name) == expected(elements)
-    assert api.get(f'/me/datasets/{dataset_id(api, name)}/progress').json()['total'] == GROUPS
+    assert api.get(f'/datasets/{dataset_id(api, name)}/progress').json()['total'] == GROUPS
     assert 0 < len(answered) < GROUPS
     of_people = {id: record['responses'] for id, record in stored(api, name).items() if record['responses']}
     assert set(of_people) == set(answered)

@@ -25,7 +25,7 @@ from tests.faults import Fault, FaultProxy, Request, Schedule
 from tests.samples import COLUMNS, counters, rows, unique
 
 GROUPS = 60
-PROGRAM = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--num_generations', '4']
+PROGRAM = [sys.executable, '-m', 'pipelines.parquet_to_argilla', '--num_generations', '4', '--no_progress']
 TASK = ba.Preference(4, metadata=[ba.Metadata('length', 'integer')])
 # Without a word on why, as engines may say it.
 NO_GENERATION = {**rows(1)[0], 'generation': None, 'instruction_id': 'none'}

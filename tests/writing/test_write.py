@@ -522,3 +522,20 @@ def test_batches_are_bounded_by_records_bytes_and_suggestions(connection, api, m
     assert max(b for _, b, _ in sent) <= 3000
     assert sum(n for n, _, _ in sent) == 10
     assert len(sent) > 2
+
+
+def test_what_became_of_each_record_can_be_written_as_it_is(connection, tmp_path):
+    """By steps that take rows in batches, to which Beam does not bring what a bundle yields at its end."""
+    with pipeline() as p:
+        records = p | beam.Create([{'id': 'q', 'instruction': 'q', 'generation': text} for text in ('a', None)])
+        task = ba.TextGeneration()
+        write = ba.WriteToArgilla(unique('told'), task=task, connection=connection, columns=ba.Columns())
+        result = records | write
+        _ = result.written | 'Written' >> beam.io.WriteToJson(str(tmp_path / 'written'))
+        _ = result.failed | 'Failed' >> beam.io.WriteToJson(str(tmp_path / 'failed'))
+    written, failed = (
+        [json.loads(line) for file in tmp_path.glob(f'{name}*') for line in file.read_text().splitlines()]
+        for name in ('written', 'failed')
+    )
+    assert [record['outcome'] for record in written] == ['created']
+    assert [record['error'] for record in failed] == ['NullGeneration']
