@@ -16,6 +16,8 @@ from argilla_server.models import Record, Response, Suggestion, Vector, VectorSe
 from fastapi import Response as HttpResponse
 from sqlalchemy import ColumnElement, Row, Select, String, select, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
 _RECORD = Record.__table__
 _RESPONSE = Response.__table__
@@ -25,8 +27,27 @@ _VECTOR = Vector.__table__
 _decode = msgspec.json.Decoder().decode
 
 
-def as_stored(column: Any) -> ColumnElement[Any]:
-    """A column of JSON as the text that it holds, one of ids as the driver gives it."""
+class JsonText(FunctionElement[str]):
+    """A column of JSON as the text that it holds."""
+
+    inherit_cache = True
+    name = 'json_text'
+    type = String()
+
+
+@compiles(JsonText)
+def _as_it_is(element: JsonText, compiler: Any, **options: Any) -> str:
+    return compiler.process(element.clauses.clauses[0], **options)
+
+
+@compiles(JsonText, 'postgresql')
+def _as_text(element: JsonText, compiler: Any, **options: Any) -> str:
+    # Its driver would decode it, whatever type it is to be of.
+    return f'CAST({_as_it_is(element, compiler, **options)} AS TEXT)'
+
+
+def stored_id(column: Any) -> ColumnElement[Any]:
+    """A column of ids as the driver gives it, for `_id`."""
     return type_coerce(column, String)
 
 
@@ -34,8 +55,8 @@ def as_stored(column: Any) -> ColumnElement[Any]:
 RECORD_COLUMNS = (
     _RECORD.c.id,
     _RECORD.c.status,
-    as_stored(_RECORD.c.fields).label('fields'),
-    as_stored(_RECORD.c.metadata).label('metadata'),
+    JsonText(_RECORD.c.fields).label('fields'),
+    JsonText(_RECORD.c.metadata).label('metadata'),
     _RECORD.c.external_id,
     _RECORD.c.dataset_id,
     _RECORD.c.inserted_at,
@@ -61,8 +82,8 @@ def record_of(row: Row[Any]) -> dict[str, Any]:
 async def add_responses(db: AsyncSession, records: Sequence[dict[str, Any]], user_id: UUID | None = None) -> None:
     """Adds to records what people answered to them, or what one of them did."""
     c = _RESPONSE.c
-    stored = map(as_stored, (c.record_id, c.id, c.user_id, c['values']))
-    columns = (*stored, c.status, c.inserted_at, c.updated_at)
+    ids = map(stored_id, (c.record_id, c.id, c.user_id))
+    columns = (*ids, JsonText(c['values']), c.status, c.inserted_at, c.updated_at)
     query = select(*columns).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
     if user_id is not None:
         query = query.where(c.user_id == user_id)
@@ -85,8 +106,8 @@ async def add_responses(db: AsyncSession, records: Sequence[dict[str, Any]], use
 async def add_suggestions(db: AsyncSession, records: Sequence[dict[str, Any]]) -> None:
     """Adds to records their suggestions."""
     c = _SUGGESTION.c
-    stored = map(as_stored, (c.record_id, c.question_id, c.id, c.value, c.score))
-    columns = (*stored, c.type, c.agent, c.inserted_at, c.updated_at)
+    ids = map(stored_id, (c.record_id, c.question_id, c.id))
+    columns = (*ids, JsonText(c.value), JsonText(c.score), c.type, c.agent, c.inserted_at, c.updated_at)
     query = select(*columns).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
     suggestions = (
         (
@@ -113,7 +134,7 @@ async def add_vectors(
     """Adds to records their vectors, or those of some names."""
     c = _VECTOR.c
     query = (
-        select(as_stored(c.record_id), VectorSettings.name, as_stored(c.value))
+        select(stored_id(c.record_id), VectorSettings.name, JsonText(c.value))
         .join(VectorSettings, VectorSettings.id == c.vector_settings_id)
         .where(c.record_id.in_(_ids(records)))
     )
