@@ -16,7 +16,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from apache_beam.transforms import window
 
 import beam_argilla as ba
-from beam_argilla.errors import RefusedError
+from beam_argilla.errors import InputError, RefusedError
 from beam_argilla.grouping.spilling import place_to_spill
 from beam_argilla.runners import when_failed
 from tests.samples import COLUMNS, pipeline, rows, write
@@ -75,6 +75,13 @@ def test_a_runner_that_only_looks_like_a_local_one_is_none():
     """Beam's DaskRunner is a BundleBasedDirectRunner; its workers are those of a Dask cluster."""
     dask = type('DaskRunner', (BundleBasedDirectRunner,), {})
     assert not ba.workers_run_here(beam.Pipeline(runner=dask()))
+
+
+def test_a_disk_of_this_machine_is_no_place_for_what_workers_on_dataflow_share(tmp_path):
+    p = beam.Pipeline(runner=BundleBasedDirectRunner())
+    p.runner = type('DataflowRunner', (BundleBasedDirectRunner,), {})()
+    with pytest.raises(InputError, match=f'wait for their groups in {tmp_path}: workers on Dataflow share no disk'):
+        place_to_spill(p, str(tmp_path))
 
 
 @pytest.fixture

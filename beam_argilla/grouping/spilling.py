@@ -19,7 +19,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions
 from apache_beam.transforms.window import GlobalWindows
 
 from beam_argilla.coding import from_ipc
-from beam_argilla.errors import JobError
+from beam_argilla.errors import InputError, JobError
 from beam_argilla.files import delete, is_local, open_file, reason
 from beam_argilla.runners import jobs_outlive_their_launch, when_ended, workers_run_here
 
@@ -46,14 +46,19 @@ def place_to_spill(pipeline: beam.Pipeline, location: str | None = None) -> str 
         None if there is no place that the workers share: rows go through the runner's shuffle then.
 
     Raises:
-        InputError: the location is one of a file system that is not installed.
+        InputError: the location is one of a file system that is not installed, or on a disk of this machine, of which
+            Dataflow's workers have none in common. (Those of others may have mounted one.)
     """
     if location is None:
         temporary = pipeline.options.view_as(GoogleCloudOptions).temp_location  # whatever the runner
         location = tempfile.gettempdir() if workers_run_here(pipeline) else temporary
     if location is None:
         return None
-    is_local(location)  # which tells what file system is not installed
+    if is_local(location) and jobs_outlive_their_launch(pipeline):
+        raise InputError(
+            f'Rows cannot wait for their groups in {location}: workers on Dataflow share no disk. Name a place that '
+            'they do (--spill_location gs://BUCKET/tmp; by default, it is --temp_location).'
+        )
     place = FileSystems.join(location, f'beam-argilla-spill-{uuid.uuid4().hex}')
     when_ended(pipeline, functools.partial(_remove, place))
     return place
