@@ -214,14 +214,15 @@ class Annotator:
         self.page.get_by_role('button', name='Next (→)').click()
         expect(self._fields).not_to_have_attribute('id', before, timeout=_PATIENCE)
 
-    def progress(self) -> dict[str, int]:
-        """How many records are pending, draft, discarded and submitted for this person, as the page shows it."""
-        closed = self.page.get_by_role('button', name='Expand Panel')
+    def sees(self, **progress: int) -> None:
+        """Waits until the page shows that so many records are pending, draft, discarded, submitted for this person."""
+        from playwright.sync_api import expect
+
         counts = self.page.locator('.my-progress__status')
         if counts.count() == 1:
-            closed.last.click()
-            counts.nth(3).wait_for()
-        return {status.lower(): int(count) for status, count in map(str.split, counts.all_inner_texts())}
+            self.page.get_by_role('button', name='Expand Panel').last.click()
+        for status, count in progress.items():
+            expect(counts.filter(has_text=status)).to_have_text(re.compile(rf'{status}\s*{count}$'), timeout=_PATIENCE)
 
     def _answer(self, button: str, key: str | None) -> None:
         self._fields_of(self._press(button, key)).wait_for(state='detached')

@@ -125,7 +125,7 @@ def test_answers_with_the_mouse_and_with_keys(load, sign_in, crew, sdk):
     eve = sign_in(crew[2])
     eve.open(name)
     eve.sort_by('length', descending=True)
-    assert eve.progress() == {'pending': 6, 'draft': 0, 'discarded': 0, 'submitted': 0}
+    eve.sees(pending=6, draft=0, discarded=0, submitted=0)
     eve.rate({'quality': 4})
     eve.choose('right', 'Yes')
     eve.submit()
@@ -138,7 +138,7 @@ def test_answers_with_the_mouse_and_with_keys(load, sign_in, crew, sdk):
     eve.discard('Backspace')
     eve.type('3', '1', 'Escape')
     eve.save('Control+s')
-    assert eve.progress() == {'pending': 0, 'draft': 2, 'discarded': 2, 'submitted': 2}
+    eve.sees(pending=0, draft=2, discarded=2, submitted=2)
     assert answers(sdk, name) == {
         'r0': [('submitted', {'quality': 4, 'right': 'yes'})],
         'r1': [('submitted', {'quality': 4, 'right': 'no'})],

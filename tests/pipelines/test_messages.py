@@ -33,14 +33,14 @@ Traceback (most recent call last):
     ],
 )
 def test_what_an_engine_lacks_is_told_with_what_to_set(said, advice):
-    status, message = explain(RuntimeError(FAILED % said))
+    status, message = explain(RuntimeError(FAILED % said), str)
     assert status == 2
     assert len(message.splitlines()) == 1
     assert re.search(advice, message), message
 
 
 def test_a_module_that_this_process_lacks_is_not_said_to_be_lacking_elsewhere():
-    _, message = explain(ModuleNotFoundError("No module named 'google.cloud'"))
+    _, message = explain(ModuleNotFoundError("No module named 'google.cloud'"), str)
     assert 'workers' not in message
 
 
