@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from beam_argilla.local import LocalServer, LocalServerError, serve
+from tests import postgresql
 from tests.local.test_same_as_stock import EVERYTHING, Way
-from tests.opensearch import postgresql
 
 
 @pytest.fixture(scope='module')

@@ -7,12 +7,8 @@ runs already is touched, and no port but the server's own is opened.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
-import pwd
 import random
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +26,7 @@ from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.local.requirements import redis_server
+from tests import postgresql
 from tests.samples import COLUMNS, pipeline, rows, unique
 from tests.writing.test_properties import EDGES, LONG, SETTINGS, check
 
@@ -88,28 +85,8 @@ class Server(NamedTuple):
     api_key: str
 
 
-def programs() -> Path | None:
-    """The directory of PostgreSQL's programs."""
-    found = shutil.which('initdb')
-    if found:
-        return Path(found).resolve().parent
-    # Debian keeps them out of PATH, a directory per version.
-    return max(Path('/usr/lib/postgresql').glob('*/bin'), key=lambda p: float(p.parent.name), default=None)
-
-
-def missing() -> str:
-    """What is not there, for people; empty if nothing."""
-    lacking = [f'the package {name}' for name in ('asyncpg', 'psycopg2') if importlib.util.find_spec(name) is None]
-    if programs() is None:
-        lacking.append("PostgreSQL's initdb")
-    return ' and '.join(lacking)
-
-
-pytestmark = pytest.mark.skipif(bool(missing()), reason=f'PostgreSQL tests need {missing()}')
-
-
 @contextlib.contextmanager
-def running(command: list[str], log: Path, stop: int = signal.SIGTERM, **options: Any) -> Iterator[subprocess.Popen]:
+def running(command: list[str], log: Path, **options: Any) -> Iterator[subprocess.Popen]:
     with open(log, 'ab') as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent, **options
@@ -117,36 +94,12 @@ def running(command: list[str], log: Path, stop: int = signal.SIGTERM, **options
     try:
         yield process
     finally:
-        process.send_signal(stop)
+        process.terminate()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-@contextlib.contextmanager
-def postgres(home: Path) -> Iterator[str]:
-    """A database server of its own; yields the URL of a database. It listens on a unix socket only."""
-    user: dict[str, Any] = {}
-    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
-        names = {entry.pw_name: entry for entry in pwd.getpwall()}
-        account = names.get('postgres') or names['nobody']
-        os.chown(home, account.pw_uid, account.pw_gid)
-        user = {'user': account.pw_uid, 'group': account.pw_gid, 'extra_groups': []}
-    path = programs()
-    assert path is not None
-    data = home / 'data'
-    initdb = [path / 'initdb', '-D', data, '-U', 'argilla', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
-    subprocess.run(list(map(str, initdb)), check=True, capture_output=True, cwd=home, **user)
-    command = [path / 'postgres', '-D', data, '-k', home, '-c', 'listen_addresses=', '-c', 'fsync=off']
-    # SIGINT is a fast shutdown; SIGTERM would wait for clients.
-    with running(list(map(str, command)), home / 'postgres.log', signal.SIGINT, **user) as process:
-        ready = [str(path / 'pg_isready'), '-q', '-h', str(home), '-U', 'argilla']
-        while subprocess.run(ready, cwd=home, **user).returncode:
-            assert process.poll() is None, (home / 'postgres.log').read_text()
-            time.sleep(0.05)
-        yield f'postgresql+asyncpg://argilla@/postgres?host={home}'
 
 
 @pytest.fixture(scope='module')
@@ -155,10 +108,10 @@ def server() -> Iterator[Server]:
     key = 'a key for the tests'
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='beam-argilla-pg-', dir='/tmp')))
-        place = home / 'postgres'
-        home.chmod(0o755)  # for PostgreSQL's own user
-        place.mkdir()
-        url = stack.enter_context(postgres(place))
+        try:
+            url = stack.enter_context(postgresql.running())
+        except postgresql.MissingError as e:
+            pytest.skip(f'PostgreSQL cannot be run here: {e}')
         redis = [redis_server(), '--port', '0', '--unixsocket', str(home / 'redis.sock')]
         stack.enter_context(running([*redis, '--save', '', '--dir', str(home)], home / 'redis.log'))
         listener = stack.enter_context(socket.create_server(('127.0.0.1', 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -22,13 +23,18 @@ def programs() -> Path:
     """Where its programs are.
 
     Raises:
-        MissingError: nowhere.
+        MissingError: nowhere; or there is nothing to talk to it with.
     """
-    found = shutil.which('initdb')
-    folders = [Path(found).resolve().parent] if found else sorted(Path('/usr/lib/postgresql').glob('*/bin'))
-    if not folders:
+    lacking = [name for name in ('asyncpg', 'psycopg2') if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingError(f'there is no package {" and no package ".join(lacking)}')
+    if found := shutil.which('initdb'):
+        return Path(found).resolve().parent
+    # Debian keeps them out of PATH, a directory per version.
+    newest = max(Path('/usr/lib/postgresql').glob('*/bin'), key=lambda p: float(p.parent.name), default=None)
+    if newest is None:
         raise MissingError('no initdb was found (on Debian: apt-get install postgresql)')
-    return folders[-1]
+    return newest
 
 
 @contextlib.contextmanager
@@ -36,23 +42,21 @@ def running() -> Iterator[str]:
     """An empty database, as SQLAlchemy writes its URL, on a socket that only this machine's users reach.
 
     Raises:
-        MissingError: there is none, or it refuses to be run by root and nobody else is there.
+        MissingError: there is none.
     """
     bin = programs()
     folder = Path(tempfile.mkdtemp(prefix='pg-', dir='/tmp'))  # a socket's path is a short one
     options: dict[str, str] = {}
     if os.geteuid() == 0:  # it does not serve root
-        try:
-            pwd.getpwnam('postgres')
-        except KeyError:
-            raise MissingError('it is not run by root, and there is no user postgres') from None
-        shutil.chown(folder, 'postgres')
-        options['user'] = 'postgres'
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        options['user'] = 'postgres' if 'postgres' in names else 'nobody'
+        shutil.chown(folder, options['user'])
     quiet = {'check': True, 'stdout': subprocess.DEVNULL, 'cwd': folder, **options}
     data = folder / 'data'
     control = [bin / 'pg_ctl', '--pgdata', data, '--wait', '--silent']
     try:
-        subprocess.run([bin / 'initdb', '-D', data, '-U', USER, '--auth=trust', '--no-sync', '-E', 'UTF8'], **quiet)
+        new = ['-U', USER, '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C']
+        subprocess.run([bin / 'initdb', '-D', data, *new], **quiet)
         settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
         subprocess.run([*control, '--log', folder / 'log', '-o', settings, 'start'], **quiet)
         try:
