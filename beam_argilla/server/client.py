@@ -65,7 +65,8 @@ class Client:
         self._retries = Retries(
             retry or RetryPolicy(), self.url, self._is_well, silence, proxied=self._transport.is_spoken_for
         )
-        self._http = httpx.Client(
+        self._new_connections = partial(
+            httpx.Client,
             base_url=f'{connection.api_url}/api/v1',
             # The server answers a bulk request with all of the records; compressing that takes it a tenth of its time.
             headers={'Accept-Encoding': 'identity', **headers, 'Content-Type': 'application/json'},
@@ -74,6 +75,7 @@ class Client:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0),
             **self._transport.options(),
         )
+        self._http = self._new_connections()
 
     def close(self) -> None:
         self._http.close()
@@ -126,19 +128,29 @@ class Client:
         return self._server_time
 
     def _is_well(self) -> bool:
-        try:
-            # Asks the database, and at once: a server that takes longer for it is not well.
-            self._send('GET', '/me', partial(_read, WhoAmI), timeout=_timeout(min(_WELL_SECONDS, self._seconds)))
-        except (RequestError, JobError):
-            return False
+        # Asks the database, and at once: a server that takes longer for it is not well. On a connection of its own, for
+        # after a 500 argilla-server hangs up without saying so, which would look as if it were not there.
+        timeout = _timeout(min(_WELL_SECONDS, self._seconds))
+        with self._new_connections() as http:
+            try:
+                self._send('GET', '/me', partial(_read, WhoAmI), http, timeout=timeout)
+            except (RequestError, JobError):
+                return False
         return True
 
-    def _send(self, method: str, path: str, decode: Callable[[bytes], Any] | None, **request: Any) -> Any:
+    def _send(
+        self,
+        method: str,
+        path: str,
+        decode: Callable[[bytes], Any] | None,
+        http: httpx.Client | None = None,
+        **request: Any,
+    ) -> Any:
         patience = self._retries.patience
         if patience is not None:
             request = {'timeout': _timeout(min(patience, self._seconds)), **request}
         try:
-            response = self._http.request(method, path, **request)
+            response = (http or self._http).request(method, path, **request)
         except httpx.LocalProtocolError:  # such as a header that cannot be sent; its text may hold a secret
             raise NotArgillaError(
                 f'No HTTP request can be made to {self.url}: check the address and headers.'

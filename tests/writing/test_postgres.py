@@ -216,7 +216,7 @@ def test_an_external_id_that_is_too_long_for_postgresqls_index_costs_itself(serv
     noise = ''.join(random.Random(1).choices('abcdefghijklmnopqrstuvwxyz0123456789', k=20_000))
     records = [ba.Record(i, {'text': 'x'}) for i in ('short', noise, noise[:2_000], 'other')]
     name = unique('index')
-    retry = ba.RetryPolicy(limit=300, first_delay=0.05, max_delay=0.1)
+    retry = ba.RetryPolicy(limit=60, first_delay=0.05, max_delay=0.1)
     with pipeline() as p:
         write = ba.WriteRecords(name, connection=connection, settings=SETTINGS, retry=retry)
         result = p | beam.Create(records) | write
