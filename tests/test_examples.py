@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pytest
+from apache_beam.runners.interactive.interactive_runner import InteractiveRunner
 
+import beam_argilla as ba
 from examples import after_inference, from_bigquery, from_dataframe, streaming
 from tests.answers.people import Person, record_ids
 from tests.samples import unique
@@ -94,6 +97,17 @@ def test_the_notebook_goes_from_generations_to_people_and_back(api):
     person.close()
     pairs = result_of(last, names)
     assert list(zip(pairs.chosen, pairs.rejected, strict=True)) == [('Blue.', 'Seven.')]
+
+
+def test_beam_sees_what_a_write_gives_out():
+    """An `InteractiveRunner` leaves out what it sees nobody use, now and then with what is used as well."""
+    p = beam.Pipeline(InteractiveRunner())
+    write = ba.WriteToArgilla('seen', task=ba.TextGeneration(), connection=ba.ArgillaConnection('http://127.0.0.1:1'))
+    result = p | beam.Create([]) | 'Write' >> write
+    steps = p.to_runner_api().components.transforms.values()
+    (given_out,) = [set(step.outputs) for step in steps if step.unique_name == 'Write']
+    assert given_out == {'written', 'failed', 'dataset'}
+    assert result.failed.element_type is ba.FailedRecord
 
 
 def result_of(cell: str, names: dict[str, Any]) -> Any:

@@ -38,11 +38,20 @@ class WrittenRecord(NamedTuple):
 register_row(WrittenRecord)
 
 
-class WriteResult:
+class _Outputs(NamedTuple):
+    written: beam.PCollection
+    failed: beam.PCollection
+    dataset: beam.PCollection
+
+
+class WriteResult(_Outputs):
     """What a write came to.
 
     If `failed` is never asked for, the pipeline fails on the first failed record: whoever wants to go on says so by
     consuming it (or with an error handler).
+
+    It is a tuple because that is how Beam sees what a composite gives out: without that, an `InteractiveRunner` leaves
+    out steps of which the rest of the write needs what they give.
 
     Attributes:
         dataset: PCollection of the `Dataset` that is written to.
@@ -54,30 +63,25 @@ class WriteResult:
             if it is asked for, and does not consume `failed`. ValueError: the input never ends, and has no windows.
     """
 
-    def __init__(
-        self,
-        written: beam.PCollection,
-        failed: beam.PCollection,
-        dataset: beam.PCollection,
-        given: Any,
-        guard: beam.ParDo | None,
-    ):
-        self.written = written
-        self.dataset = dataset
-        self.given = given
-        self._failed = failed
-        self._guard = guard
+    given: Any
+    _guard: beam.ParDo | None
+
+    def __new__(cls, outputs: _Outputs, given: Any, guard: beam.ParDo | None) -> WriteResult:
+        result = super().__new__(cls, *outputs)
+        result.given = given
+        result._guard = guard
+        return result
 
     @property
     def failed(self) -> beam.PCollection:
         if self._guard is not None:
             self._guard.fn.armed = False
-        return self._failed
+        return super().failed
 
     @functools.cached_property
     def summary(self) -> beam.PCollection:
         label = f'Summary of {self.written.producer.full_label}'  # two writes of one pipeline have two
-        return (self.written, self._failed) | label >> Summarize(self.given)
+        return (self.written, super().failed) | label >> Summarize(self.given)
 
 
 def write_result(
@@ -85,9 +89,10 @@ def write_result(
 ) -> WriteResult:
     written.element_type = WrittenRecord
     failed.element_type = FailedRecord
+    outputs = _Outputs(written, failed, dataset)
     if error_handler is not None:
         error_handler.add_error_pcollection(failed)
-        return WriteResult(written, failed, dataset, given, None)
+        return WriteResult(outputs, given, None)
     guard = beam.ParDo(Refused())
     _ = failed | 'Fail unless consumed' >> guard
-    return WriteResult(written, failed, dataset, given, guard)
+    return WriteResult(outputs, given, guard)
