@@ -11,18 +11,18 @@ from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import refuse
 from beam_argilla.server.datasets import Dataset
-from beam_argilla.server.encoder import Encoder
 from beam_argilla.tasks.preference import is_place, moved
 from beam_argilla.writing.comparing import Compare
+from beam_argilla.writing.ensured import Ensured
 from beam_argilla.writing.existing import Existing, subject, texts
 
 
 class Adopt(Compare):
     """Records that the dataset lacks, and those of others in it, on some subjects → what is to be sent."""
 
-    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset) -> Iterator[Any]:
+    def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset | Ensured) -> Iterator[Any]:
         _, met = element
-        self.encoder = self.encoder or Encoder(dataset.settings, dataset.question_ids)
+        dataset = self.known(dataset)
         others: dict[bytes, dict[str, Existing]] = {}  # a record may have been listed twice
         for found in itertools.starmap(Existing, met['others']):
             others.setdefault(found.subject or b'', {})[found.record_id] = found

@@ -10,7 +10,9 @@ from beam_argilla.errors import InvalidRecordError
 from beam_argilla.metrics import count
 from beam_argilla.records import Record
 from beam_argilla.server.bulk import Item, decode_item
+from beam_argilla.server.datasets import Dataset
 from beam_argilla.server.encoder import Encoder
+from beam_argilla.writing.ensured import Ensured, known
 from beam_argilla.writing.existing import Existing, Fingerprint, fingerprint
 from beam_argilla.writing.results import WrittenRecord
 
@@ -29,6 +31,12 @@ class Compare(beam.DoFn):
 
     def start_bundle(self) -> None:
         self.encoder: Encoder | None = None
+
+    def known(self, dataset: Dataset | Ensured) -> Dataset:
+        """The dataset that a step was given, by which records are compared from now on."""
+        found = known(dataset)
+        self.encoder = self.encoder or Encoder(found.settings, found.question_ids)
+        return found
 
     def compared(self, record: Record, found: Existing | None) -> Any:
         """The record if it is to be sent, else that it is there."""

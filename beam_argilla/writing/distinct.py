@@ -18,10 +18,9 @@ from beam_argilla.metrics import count
 from beam_argilla.records import Record, failed_record
 from beam_argilla.refusing import Refused, refuse
 from beam_argilla.server.datasets import Dataset
-from beam_argilla.server.encoder import Encoder
 from beam_argilla.writing.adopting import Adopt
 from beam_argilla.writing.comparing import Compare
-from beam_argilla.writing.ensured import Ensured, known
+from beam_argilla.writing.ensured import Ensured
 from beam_argilla.writing.existing import Existing, subject
 
 
@@ -108,7 +107,7 @@ class _Choose(Compare):
 
     def process(self, element: tuple[int, Mapping[str, Iterable[Any]]], dataset: Dataset | Ensured) -> Iterator[Any]:
         _, met = element
-        dataset = known(dataset)
+        dataset = self.known(dataset)
         by_id: dict[Any, list[Record]] = {}
         for record in met['records']:
             by_id.setdefault(record.external_id, []).append(record)
@@ -118,7 +117,6 @@ class _Choose(Compare):
                 existing[found.external_id] = found
             elif found.subject is not None:
                 yield beam.pvalue.TaggedOutput('others', (_shard_of_subject(found.subject), tuple(found)))
-        self.encoder = self.encoder or Encoder(dataset.settings, dataset.question_ids)
         for external_id, records in by_id.items():
             first, *others = records
             if any(_differ(other, first) for other in others):

@@ -48,3 +48,16 @@ def test_a_stream_makes_its_dataset(api, connection):
     with beam.Pipeline(runner='FnApiRunner', options=PipelineOptions(['--streaming'])) as p:
         _ = p | beam.Create([RECORD]) | ba.WriteRecords(name, settings=SETTINGS, connection=connection)
     assert {id: record['fields'] for id, record in stored(api, name).items()} == {'r': RECORD.fields}
+
+
+@pytest.mark.parametrize(
+    'options', [{'skip_unchanged': True}, {'adopt': True}], ids=lambda options: next(iter(options))
+)
+def test_a_bounded_stream_looks_at_what_its_dataset_holds(api, connection, options):
+    name, record = unique('stream'), ba.Record('r', {'instruction': 'What?'})
+    settings = ba.DatasetSettings([ba.text_field('instruction')], SETTINGS.questions)
+    for _ in range(2):
+        with beam.Pipeline(runner='FnApiRunner', options=PipelineOptions(['--streaming'])) as p:
+            write = ba.WriteRecords(name, settings=settings, connection=connection, **options)
+            _ = p | beam.Create([record]) | write
+    assert {id: found['fields'] for id, found in stored(api, name).items()} == {'r': record.fields}
