@@ -137,8 +137,7 @@ class JobSummary:
             written = counted(self.records_written, 'record')
             lines.append(f'{written} written: {self.records_created:,} created, {self.records_updated:,} updated')
             lines += [counted(number, *words) for number, *words in self._fates() if number]
-        reasons = listed(self.refused)
-        return [*lines, f'{self.num_refused:,} refused' + (f': {reasons}' if reasons else '')]
+        return [*lines, in_words(self.refused)]
 
     def _remarks(self) -> list[tuple[int, str, str]]:
         what_is_retried = 'of the input replaced by what is retried'
@@ -208,6 +207,11 @@ def refused_counts(counts: Mapping[str, int]) -> dict[str, int]:
     again = _behind('retried_', counts)
     left = {reason: number - again.get(reason, 0) for reason, number in _behind('failed_', counts).items()}
     return {reason: number for reason, number in left.items() if number}
+
+
+def in_words(refused: Mapping[str, int]) -> str:
+    """How many were refused and, by reason, how many for each."""
+    return f'{sum(refused.values()):,} refused' + (f': {listed(refused)}' if refused else '')
 
 
 def _behind(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:

@@ -25,6 +25,9 @@ from beam_argilla import errors
 from beam_argilla.runners import jobs_outlive_their_launch
 
 from . import messages, stopping
+from .account import Account
+from .progress import Progress
+from .watching import watched
 
 # DirectRunner would try to download another runner first.
 LOCAL_RUNNER = 'apache_beam.runners.portability.fn_api_runner.FnApiRunner'
@@ -115,7 +118,27 @@ def _is_on_several_workers(pipeline_options: PipelineOptions) -> bool:
     return told and runner.lower() in ('directrunner', 'switchingdirectrunner')
 
 
-def start(p: beam.Pipeline, say: Callable[[str], None]) -> PipelineResult | None:
+def see_through(
+    p: beam.Pipeline, account: Account, look: Callable[[], Progress], screen: TextIO | None, wanted: bool
+) -> PipelineResult | None:
+    """Runs a job to its end, while a person sees how far it is.
+
+    Args:
+        account: is told of it.
+        look, screen, wanted: see `watched`.
+
+    Returns:
+        None if there was nothing to wait for.
+    """
+    with watched(look, screen, wanted) as say:
+        result = account.result = _start(p, say)
+        if result is not None:
+            account.goes_on = goes_on(p, result)
+            _wait(p, result)
+    return result
+
+
+def _start(p: beam.Pipeline, say: Callable[[str], None]) -> PipelineResult | None:
     """Has the job run, and says where that can be watched if it is elsewhere.
 
     Returns:
@@ -136,7 +159,7 @@ def start(p: beam.Pipeline, say: Callable[[str], None]) -> PipelineResult | None
     return result
 
 
-def wait(p: beam.Pipeline, result: PipelineResult) -> None:
+def _wait(p: beam.Pipeline, result: PipelineResult) -> None:
     """Waits for a job to end. A signal has its engine cancel it, unless it is one that goes on by itself."""
     if jobs_outlive_their_launch(p):
         result.wait_until_finish()

@@ -16,13 +16,12 @@ import beam_argilla as ba
 from beam_argilla import errors
 from beam_argilla.files import is_folder
 from beam_argilla.showing import Show, shown
-from beam_argilla.summary import counted, refused_counts
+from beam_argilla.summary import counted, in_words, refused_counts
 
 from . import export_options, options
 from .account import Account
-from .attempts import attempt, goes_on, new_pipeline, start, wait
+from .attempts import attempt, new_pipeline, see_through
 from .progress import of_export
-from .watching import watched
 
 
 def export(args: argparse.Namespace, beam_args: Sequence[str], aside: contextlib.ExitStack) -> int:
@@ -178,12 +177,9 @@ def run(
     Args:
         screen: where a person sees how far it is; None: nowhere.
     """
-    with watched(lambda: of_export(account.counts()), screen, not args.no_progress) as say:
-        result = account.result = start(p, say)
-        if result is None:
-            return 0
-        account.goes_on = goes_on(p, result)
-        wait(p, result)
+    result = see_through(p, account, lambda: of_export(account.counts()), screen, not args.no_progress)
+    if result is None:
+        return 0
     counts = ba.counters(result)
     for agreement in shown(result, 'agreement', 1):
         print(agreement)
@@ -227,8 +223,6 @@ def summary(counts: Mapping[str, int], form: str, seconds: float, user: str | No
     for reason, why in why_left_out.items():
         if counts.get(f'left_out_{reason}'):
             lines.append(f'{counts[f"left_out_{reason}"]:,} left out: {why}')
-    refused = refused_counts(counts)
-    reasons = ', '.join(f'{name} {n:,}' for name, n in refused.items())
-    lines.append(f'{sum(refused.values()):,} refused' + (f': {reasons}' if refused else ''))
+    lines.append(in_words(refused_counts(counts)))
     lines.append(f'{seconds:.1f} seconds')
     return '\n'.join(lines)

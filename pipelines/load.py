@@ -19,8 +19,7 @@ from beam_argilla.showing import Show, shown
 
 from . import messages, options
 from .account import Account
-from .attempts import attempt, goes_on, new_pipeline, start, wait
-from .watching import watched
+from .attempts import attempt, new_pipeline, see_through
 
 _SHOWN = 10  # warnings and refusals
 
@@ -241,12 +240,9 @@ def run(job: Job, p: beam.Pipeline, account: Account, screen: TextIO | None) -> 
     if job.connection is not None and not args.dry_run:
         account.arrivals = Arrivals(job.connection, args.dataset, args.workspace)
     account.elsewhere = not job.local
-    with watched(account.progress, screen, not args.no_progress) as say:
-        result = account.result = start(p, say)
-        if result is None:
-            return 0
-        account.goes_on = goes_on(p, result)
-        wait(p, result)
+    result = see_through(p, account, account.progress, screen, not args.no_progress)
+    if result is None:
+        return 0
     account.complete = True
     summary = account.summary()
     show(result, args.preview)

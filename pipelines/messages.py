@@ -96,8 +96,10 @@ _ADVICE = {
 
 def _advice(error: BaseException) -> str | None:
     """What to do about what an engine says; None if it is nothing known, or was said by this process itself."""
+    if isinstance(error, ImportError):
+        return None
     for pattern, advice in _ADVICE.items():
-        if not isinstance(error, ImportError) and (found := re.search(pattern, str(error))):
+        if found := re.search(pattern, str(error)):
             return advice.format(*found.groups(), version=ba.__version__)
     return None
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Home, check_database
+from beam_argilla.local.home import Home, check_database, new_private
 from beam_argilla.local.troubles import troubles_told
 
 
@@ -36,7 +36,7 @@ def back_up(home: Home, file: Path) -> None:
         copy = Path(coming, home.database.name)
         copy_database(home.database, copy)
         packed = Path(coming, file.name)
-        with open(os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as stream:
+        with new_private(packed) as stream:
             with tarfile.open(fileobj=stream, mode='w:gz', compresslevel=1) as archive:
                 for path in (copy, *home.small_files):
                     if path.exists():
@@ -102,5 +102,5 @@ def unpack(archive: tarfile.TarFile, name: str, path: Path) -> None:
     if member is None:
         raise KeyError(name)
     path.unlink(missing_ok=True)
-    with member, open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb') as stream:
+    with member, new_private(path) as stream:
         shutil.copyfileobj(member, stream)

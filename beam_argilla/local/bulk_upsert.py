@@ -38,7 +38,7 @@ from beam_argilla.local.record_json import (
     add_responses,
     add_suggestions,
     add_vectors,
-    record_of,
+    read_records,
     respond,
 )
 from beam_argilla.local.routes import CurrentUser, Engine, ServersOwnWay, Session
@@ -132,8 +132,8 @@ async def _records_with(db: AsyncSession, dataset: Dataset, name: str, values: C
     if not values:
         return {}
     of_dataset = select(*RECORD_COLUMNS).where(_RECORD.c.dataset_id == dataset.id)
-    rows = await db.execute(of_dataset.where(_RECORD.c[name].in_(values)))
-    return {record[name]: record for record in map(record_of, rows)}
+    records = await read_records(db, of_dataset.where(_RECORD.c[name].in_(values)))
+    return {record[name]: record for record in records}
 
 
 async def _write_records(

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 from beam_argilla.local.errors import LocalServerError
 from beam_argilla.local.troubles import REMEDY, troubles_told
@@ -250,10 +251,18 @@ def write_private(path: Path, text: str) -> None:
     """Replaces a file atomically by one that only its owner can read."""
     temporary = path.with_name(path.name + '.new')
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, 'w', encoding='utf-8') as file:
-        file.write(text)
+    with new_private(temporary) as file:
+        file.write(text.encode())
     temporary.replace(path)
+
+
+def new_private(path: Path) -> BinaryIO:
+    """Opens a new file that only its owner can read.
+
+    Raises:
+      FileExistsError: It is there.
+    """
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), 'wb')
 
 
 def check_database(path: Path) -> None:

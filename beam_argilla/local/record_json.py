@@ -51,7 +51,7 @@ def stored_id(column: Any) -> ColumnElement[Any]:
     return type_coerce(column, String)
 
 
-# To be read by `record_of`.
+# To be read by `read_records`.
 RECORD_COLUMNS = (
     _RECORD.c.id,
     _RECORD.c.status,
@@ -64,8 +64,12 @@ RECORD_COLUMNS = (
 )
 
 
-def record_of(row: Row[Any]) -> dict[str, Any]:
-    """The record in a row of `RECORD_COLUMNS`, without what other tables hold of it."""
+async def read_records(db: AsyncSession, query: Select[Any]) -> list[dict[str, Any]]:
+    """The records that a query of `RECORD_COLUMNS` finds, without what other tables hold of them."""
+    return [_record_of(row) for row in await _rows_of(db, query)]
+
+
+def _record_of(row: Row[Any]) -> dict[str, Any]:
     id, status, fields, metadata, external_id, dataset_id, inserted_at, updated_at = row
     return {
         'id': id,
@@ -97,7 +101,7 @@ async def add_responses(db: AsyncSession, records: Sequence[dict[str, Any]], use
             'inserted_at': inserted_at,
             'updated_at': updated_at,
         }
-        for record_id, id, user, text, status, inserted_at, updated_at in await rows_of(db, query)
+        for record_id, id, user, text, status, inserted_at, updated_at in await _rows_of(db, query)
         for values in (_decoded(text),)
     ]
     _add(records, 'responses', ((response['record_id'], response) for response in responses))
@@ -123,7 +127,7 @@ async def add_suggestions(db: AsyncSession, records: Sequence[dict[str, Any]]) -
                 'updated_at': updated_at,
             },
         )
-        for record_id, question_id, id, value, score, type_, agent, inserted_at, updated_at in await rows_of(db, query)
+        for record_id, question_id, id, value, score, type_, agent, inserted_at, updated_at in await _rows_of(db, query)
     )
     _add(records, 'suggestions', suggestions)
 
@@ -140,13 +144,13 @@ async def add_vectors(
     )
     if names is not None:
         query = query.where(VectorSettings.name.in_(names))
-    vectors = ((_id(id), (name, [float(x) for x in _decoded(value)])) for id, name, value in await rows_of(db, query))
+    vectors = ((_id(id), (name, [float(x) for x in _decoded(value)])) for id, name, value in await _rows_of(db, query))
     _add(records, 'vectors', vectors)
     for record in records:
         record['vectors'] = dict(record['vectors'])
 
 
-async def rows_of(db: AsyncSession, query: Select[Any]) -> Sequence[Row[Any]]:
+async def _rows_of(db: AsyncSession, query: Select[Any]) -> Sequence[Row[Any]]:
     """All rows at once, which takes two thirds of what they take one by one."""
     return (await db.execute(query)).all()
 

@@ -15,7 +15,7 @@ from argilla_server.api.handlers.v1.datasets import records as handlers
 from argilla_server.api.policies.v1 import DatasetPolicy, RecordPolicy, authorize, is_authorized
 from argilla_server.api.schemas.v1.records import RecordIncludeParam, SearchRecordsQuery
 from argilla_server.models import Dataset, Record, User
-from argilla_server.search_engine import SearchResponses
+from argilla_server.search_engine import SearchEngine
 from fastapi import Depends, Query
 from fastapi import Response as HttpResponse
 from sqlalchemy import func, select
@@ -27,9 +27,8 @@ from beam_argilla.local.record_json import (
     add_responses,
     add_suggestions,
     add_vectors,
-    record_of,
+    read_records,
     respond,
-    rows_of,
 )
 from beam_argilla.local.routes import CurrentUser, Engine, ServersOwnWay, Session
 
@@ -62,7 +61,7 @@ async def list_dataset_records(
     # What comes before the page is counted off in an index, see `database`, without the records themselves.
     ids = select(_RECORD.c.id).where(of_dataset).order_by(*in_order).offset(offset).limit(limit).subquery()
     page = select(*RECORD_COLUMNS).join(ids, ids.c.id == _RECORD.c.id).order_by(*in_order)
-    records = [record_of(row) for row in await rows_of(db, page)]
+    records = await read_records(db, page)
     await _add_included(db, records, include)
     total = await db.scalar(select(func.count()).select_from(_RECORD).where(of_dataset))
     return respond({'items': records, 'total': total})
@@ -81,11 +80,7 @@ async def search_dataset_records(
     """argilla-server's function of this name, in sets."""
     dataset = await Dataset.get_or_raise(db, dataset_id, options=[selectinload(Dataset.fields)])
     await authorize(current_user, DatasetPolicy.search_records_with_all_responses(dataset))
-    await handlers._validate_search_records_query(db, body, dataset)
-    found = await handlers._get_search_responses(db, search_engine, dataset, limit, offset, body)
-    records = await _records_with_ids(db, [item.record_id for item in found.items])
-    await _add_included(db, records, include)
-    return _found(found, records)
+    return await _search(db, search_engine, dataset, body, include, offset, limit)
 
 
 async def search_current_user_dataset_records(
@@ -102,16 +97,33 @@ async def search_current_user_dataset_records(
     options = [selectinload(Dataset.fields), selectinload(Dataset.metadata_properties)]
     dataset = await Dataset.get_or_raise(db, dataset_id, options=options)
     await authorize(current_user, DatasetPolicy.search_records(dataset))
+    return await _search(db, search_engine, dataset, body, include, offset, limit, current_user)
+
+
+async def _search(
+    db: AsyncSession,
+    search_engine: SearchEngine,
+    dataset: Dataset,
+    body: SearchRecordsQuery,
+    include: RecordIncludeParam | None,
+    offset: int,
+    limit: int,
+    user: User | None = None,
+) -> HttpResponse:
+    """What is found, in the order in which it was; with a user, what they may see of it."""
     await handlers._validate_search_records_query(db, body, dataset)
-    found = await handlers._get_search_responses(db, search_engine, dataset, limit, offset, body, current_user)
-    records = await _records_with_ids(db, [item.record_id for item in found.items])
-    await _leave_visible_metadata(records, dataset, current_user)
-    await _add_included(db, records, include, current_user.id)
-    return _found(found, records)
-
-
-async def _records_with_ids(db: AsyncSession, ids: Sequence[UUID]) -> list[dict[str, Any]]:
-    return [record_of(row) for row in await db.execute(select(*RECORD_COLUMNS).where(_RECORD.c.id.in_(ids)))]
+    found = await handlers._get_search_responses(db, search_engine, dataset, limit, offset, body, user)
+    ids = [item.record_id for item in found.items]
+    records = await read_records(db, select(*RECORD_COLUMNS).where(_RECORD.c.id.in_(ids)))
+    if user is not None:
+        await _leave_visible_metadata(records, dataset, user)
+    await _add_included(db, records, include, None if user is None else user.id)
+    by_id = {record['id']: record for record in records}
+    # One that has been deleted since it was found is no longer there.
+    items = [
+        {'record': by_id[item.record_id], 'query_score': item.score} for item in found.items if item.record_id in by_id
+    ]
+    return respond({'items': items, 'total': found.total})
 
 
 async def _add_included(
@@ -134,12 +146,3 @@ async def _leave_visible_metadata(records: Sequence[dict[str, Any]], dataset: Da
     for record in records:
         if record['metadata'] is not None:
             record['metadata'] = {name: value for name, value in record['metadata'].items() if name in visible}
-
-
-def _found(found: SearchResponses, records: Sequence[dict[str, Any]]) -> HttpResponse:
-    by_id = {record['id']: record for record in records}
-    # One that has been deleted since it was found is no longer there.
-    items = [
-        {'record': by_id[item.record_id], 'query_score': item.score} for item in found.items if item.record_id in by_id
-    ]
-    return respond({'items': items, 'total': found.total})

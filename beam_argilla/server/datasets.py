@@ -175,8 +175,7 @@ def check_dataset(
         if must_exist:
             existing = ensure_dataset(client, dataset, workspace, None)
         else:
-            workspace_id = _workspace_id(client, workspace, may_lack=create_workspace)
-            found = _find(client, dataset, workspace_id) if workspace_id else None
+            found = _find(client, dataset, _workspace_id(client, workspace, may_lack=create_workspace))
             if found is None:
                 return None
             if found['status'] != 'ready':
@@ -269,7 +268,7 @@ def remove_if_unused(client: Client, name: str, workspace: str, job: str) -> Non
     Its workspace goes with it if the job made that as well, and nothing and nobody else is in it.
     """
     workspace_id = _workspace_id(client, workspace, may_lack=True)
-    found = _find(client, name, workspace_id) if workspace_id else None
+    found = _find(client, name, workspace_id)
     if found is None or _made_by(found) != job or count_records(client, found['id']):
         return
     client.json('DELETE', f'/datasets/{found["id"]}', _Made)
@@ -372,12 +371,13 @@ def _workspace_id(client: Client, name: str, may_lack: bool = False, may_be_made
 
 def find_dataset(client: Client, name: str, workspace: str) -> str | None:
     """The dataset's UUID; None if it, or its workspace, is not there."""
-    workspace_id = _workspace_id(client, workspace, may_lack=True)
-    found = _find(client, name, workspace_id) if workspace_id else None
+    found = _find(client, name, _workspace_id(client, workspace, may_lack=True))
     return None if found is None else found['id']
 
 
 def _find(client: Client, name: str, workspace_id: str) -> dict[str, Any] | None:
+    if not workspace_id:  # it is not there
+        return None
     params = {'workspace_id': workspace_id, 'name': name}
     items = client.json('GET', '/me/datasets', _Items[_Found], params=params)['items']
     return next((d for d in items if d['name'] == name), None)

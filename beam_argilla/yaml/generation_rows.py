@@ -119,13 +119,12 @@ def group_rows(table: pa.Table, shape: Shape) -> Iterator[beam.Row]:
 
 
 def _instruction(row: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
-    text = row['instruction']
-    if not shape.chat:
-        return {'instruction_id': row['instruction_id'], 'instruction': text}
-    said = row.get(MESSAGES)
-    messages = [{'role': 'user', 'content': text}] if said is None else orjson.loads(said)
-    turns = [beam.Row(role=message['role'], content=message['content']) for message in messages]
-    return {'instruction_id': row['instruction_id'], 'instruction': turns}
+    asked = row['instruction']
+    if shape.chat:
+        said = row.get(MESSAGES)
+        messages = [{'role': 'user', 'content': asked}] if said is None else orjson.loads(said)
+        asked = [beam.Row(role=message['role'], content=message['content']) for message in messages]
+    return {'instruction_id': row['instruction_id'], 'instruction': asked}
 
 
 def _cell(texts: list[str | None] | None, listed: bool) -> Any:
