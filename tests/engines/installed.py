@@ -13,6 +13,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 ROOT = Path(__file__).parents[2]
 ENGINES = ROOT / '.engines'
@@ -78,7 +79,8 @@ def program(name: str, main: str) -> Path:
         'Manifest-Version': '1.0',
         'Main-Class': main,
         'Add-Opens': OPENED,
-        'Class-Path': ' '.join(jar.as_uri() for jar in sorted(jars(name).glob('*.jar'))),
+        # Beside it, wherever that is.
+        'Class-Path': ' '.join(quote(f'{name}/{jar.name}') for jar in sorted(jars(name).glob('*.jar'))),
     }
     with zipfile.ZipFile(path, 'w') as jar:
         jar.writestr('META-INF/MANIFEST.MF', ''.join(_folded(f'{key}: {entry}') for key, entry in entries.items()))

@@ -29,7 +29,8 @@ def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     url = f'http://127.0.0.1:{port}'
     home = tmp_path_factory.mktemp('opensearch')
-    command = ['java', '-Xmx512m', '-cp', f'{jars}/*', str(NODE), str(home), str(port)]
+    lives = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC']  # as those of engines: short
+    command = ['java', '-Xmx512m', *lives, '-cp', f'{jars}/*', str(NODE), str(home), str(port)]
     with open(home / 'log', 'wb') as log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log) as node:
         try:
             for _ in range(_SECONDS * 10):

@@ -17,6 +17,8 @@ from beam_argilla.local import LocalServer, LocalServerError, serve
 from tests import postgresql
 from tests.local.test_same_as_stock import EVERYTHING, Way
 
+pytestmark = pytest.mark.xdist_group('OpenSearch')
+
 
 @pytest.fixture(scope='module')
 def database_url() -> Iterator[str]:

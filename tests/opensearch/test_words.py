@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from beam_argilla.local.words import words
 from tests.local.test_words import CHARACTERS, WORDS
 
+pytestmark = pytest.mark.xdist_group('OpenSearch')
+
 # Not those that mean nothing alone, and Hebrew quotes, on which Lucene and Unicode differ.
 COMMON = sorted(set(CHARACTERS) - set('\u200d\u20e3\ufe0fאב״ד'))
 texts = st.text(alphabet=st.sampled_from(COMMON), min_size=1, max_size=40)
