@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import types
 from collections.abc import Iterator
@@ -60,6 +61,15 @@ def argilla_server() -> Iterator[LocalServer]:
     """A real Argilla server in a temporary home, one for the whole session: give datasets names of their own."""
     with serve() as server:
         yield server
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _beam_at_speed() -> None:
+    """In the tests that use Beam."""
+    if 'apache_beam' in sys.modules:
+        from tests import beam_at_speed
+
+        beam_at_speed.speed_up()
 
 
 # Beam and the SDK take seconds to import, and most tests of the local Argilla need neither.
