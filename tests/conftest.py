@@ -28,17 +28,19 @@ _SLOW = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
 settings.register_profile('the_same', derandomize=True, database=None, **_SLOW)
 settings.load_profile('the_same')
 
-# Two workers take the files in this order: the longest first, lest one of them waits for the other at the end.
+# Workers take the files in this order: the longest first, lest one of them is waited for at the end.
 LONGEST = (
-    'test_packaging',
-    'test_for_people',
-    'test_loop',
-    'test_parquet_to_argilla',
     'test_faults',
+    'test_packaging',
+    'test_parquet_to_argilla',
+    'test_for_people',
+    'test_page',
     'test_server',
+    'test_postgres',
+    'test_argilla_to_parquet',
+    'test_readme',
+    'test_read_from_argilla',
     'test_weeks',
-    'test_properties',
-    'test_spilling',
 )
 
 
