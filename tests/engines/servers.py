@@ -205,7 +205,7 @@ def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Clus
 
 def _flink(folder: Path, main: str, megabytes: int) -> Server:
     """A process of a Flink cluster."""
-    command = [*_java(megabytes), '-jar', installed.program('flink', main), '--configDir', folder]
+    command = [*java(megabytes), '-jar', installed.program('flink', main), '--configDir', folder]
     return _start(folder, {'FLINK_CONF_DIR': str(folder)}, *command)
 
 
@@ -216,13 +216,14 @@ def _flink_job_server(folder: Path, master: str, port: int) -> Server:
 
 def _job_server(jar: Path, folder: Path, port: int, *arguments: str) -> Server:
     ports = ['--job-host=localhost', f'--job-port={port}', '--artifact-port=0', '--expansion-port=0']
-    command = [*_java(1000), '-jar', jar, *ports, f'--artifacts-dir={folder / "artifacts"}', *arguments]
+    command = [*java(1000), '-jar', jar, *ports, f'--artifacts-dir={folder / "artifacts"}', *arguments]
     server = _start(folder, {}, *command)
     _until(lambda: _listens(port), [server])
     return server
 
 
-def _java(megabytes: int) -> list[object]:
+def java(megabytes: int) -> list[object]:
+    """How Java is started here, with that much heap."""
     # A small machine, and short lives: what compiles longest pays off last.
     lives = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC']
     return ['java', f'-Xmx{megabytes}m', *lives, '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn']

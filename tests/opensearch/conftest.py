@@ -13,6 +13,7 @@ import pytest
 
 from beam_argilla.local import LocalServer, serve
 from tests.engines import installed
+from tests.engines.servers import java
 
 NODE = Path(__file__).parent / 'SearchNode.java'
 _SECONDS = 300  # until it answers
@@ -29,8 +30,7 @@ def opensearch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     url = f'http://127.0.0.1:{port}'
     home = tmp_path_factory.mktemp('opensearch')
-    lives = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC']  # as those of engines: short
-    command = ['java', '-Xmx512m', *lives, '-cp', f'{jars}/*', str(NODE), str(home), str(port)]
+    command = [*map(str, java(512)), '-cp', f'{jars}/*', str(NODE), str(home), str(port)]
     with open(home / 'log', 'wb') as log, subprocess.Popen(command, stdin=-1, stdout=log, stderr=log) as node:
         try:
             for _ in range(_SECONDS * 10):
