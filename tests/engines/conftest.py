@@ -43,9 +43,10 @@ def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: Loca
 
 @pytest.fixture
 def cluster(flink_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster, of which parts may be killed: it is whole again in the end."""
+    """The cluster, of which parts may be killed: it is whole again in the end, and nothing runs on it."""
     yield flink_cluster
     flink_cluster.complete()
+    flink_cluster.cancel_jobs()
 
 
 @contextlib.contextmanager

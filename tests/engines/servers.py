@@ -101,6 +101,18 @@ class Cluster:
         if self.job_server is None or not self.job_server.runs:
             self.job_server = _flink_job_server(self.folder, f'localhost:{self.rest}', self.jobs)
 
+    def cancel_jobs(self) -> None:
+        """Ends what still runs, such as a job whose job server was killed."""
+        for job in self._unfinished():
+            request = urllib.request.Request(f'http://localhost:{self.rest}/jobs/{job}', method='PATCH')
+            with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=10):  # it may just have ended
+                pass
+        _until(lambda: not self._unfinished(), [self.job_manager])
+
+    def _unfinished(self) -> list[str]:
+        jobs = self.ask('jobs/overview')['jobs']
+        return [job['jid'] for job in jobs if job['state'] not in ('FINISHED', 'CANCELED', 'FAILED')]
+
     def kill(self) -> None:
         for server in (self.job_server, *self.task_managers, self.job_manager, self.pool):
             if server is not None:

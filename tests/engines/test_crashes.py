@@ -23,7 +23,8 @@ from tests.writing.test_write import dataset_id, stored
 
 __all__ = ['crew']  # a fixture
 
-pytestmark = pytest.mark.xdist_group('Flink cluster')
+# Not on the one that other tests have meanwhile.
+pytestmark = pytest.mark.xdist_group('Flink cluster of which parts are killed')
 
 GROUPS = 80
 SLOW = Fault('slow', delay=0.1)

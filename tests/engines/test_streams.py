@@ -24,7 +24,8 @@ from tests.writing.test_write import stored
 
 __all__ = ['crew']  # a fixture
 
-pytestmark = pytest.mark.xdist_group('Flink cluster')
+# Not on the one that other tests have meanwhile.
+pytestmark = pytest.mark.xdist_group('Flink cluster of which parts are killed')
 
 SECONDS = 300  # until something has happened, at most
 Found = TypeVar('Found')
