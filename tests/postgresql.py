@@ -60,8 +60,8 @@ def running() -> Iterator[str]:
         settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
         subprocess.run([*control, '--log', folder / 'log', '-o', settings, 'start'], **quiet)
         try:
-            subprocess.run([bin / 'createdb', '-h', folder, '-U', USER, 'argilla'], **quiet)
-            yield f'postgresql+asyncpg://{USER}@/argilla?host={folder}'
+            # The database that initdb makes: `createdb` ends in a segmentation fault on some machines.
+            yield f'postgresql+asyncpg://{USER}@/postgres?host={folder}'
         finally:
             subprocess.run([*control, '--mode', 'immediate', 'stop'], **quiet)
     finally:

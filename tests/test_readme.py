@@ -142,7 +142,7 @@ def test_what_is_made_can_be_made():
 def test_every_option_that_is_named_is_one():
     programs = (parquet_to_argilla.parser(), argilla_to_parquet.parser(), commands.parser())
     known = options.beam_options() | {name for p in programs for action in p._actions for name in action.option_strings}
-    known |= {'--flink_conf_dir', '--checkpointing_interval'}  # of job servers
+    known |= {'--flink_conf_dir', '--checkpointing_interval', '--finish_bundle_before_checkpointing'}  # of job servers
     known |= {'--exit', '--sdist', '--yaml_pipeline_file'}  # of the demo, of build, and of Beam YAML
     known |= {'--config', '--image', '--location', '--parameters', '--substitutions'}  # of gcloud
     assert set(re.findall(r'(?<![\w-])--[a-z_]+(?![\w-])', README)) - known == set()

@@ -100,6 +100,6 @@ def test_where_one_process_dies_the_server_is_told_to_have_ended(opensearch, dat
 
 
 def test_a_database_that_is_not_there_is_told(opensearch, database_url):
-    nothing = serve(database_url=database_url.replace('/argilla?', '/nothing?'), elasticsearch=opensearch, timeout=180)
+    nothing = serve(database_url=database_url.replace('/postgres?', '/nothing?'), elasticsearch=opensearch, timeout=180)
     with pytest.raises(LocalServerError, match=r'The database .*nothing.* cannot be used: .*does not exist'):
         nothing.__enter__()
