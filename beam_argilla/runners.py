@@ -56,6 +56,14 @@ def jobs_outlive_their_launch(pipeline: beam.Pipeline) -> bool:
     return any(kind.__name__ == 'DataflowRunner' for kind in type(runner).__mro__)
 
 
+def ran_on_prism(pipeline: beam.Pipeline, result: PipelineResult) -> bool:
+    """Whether a job of a pipeline ran on Prism, as DirectRunner's do where they can."""
+    runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
+    name = type(runner).__name__
+    # Of what DirectRunner runs on, Prism alone is behind a job server.
+    return name == 'PrismRunner' or (name == 'SwitchingDirectRunner' and hasattr(result, '_job_service'))
+
+
 def settled(label: str, *pcollections: beam.PCollection) -> beam.PCollection:
     """PCollections as one, which whoever applies a transform can do anything with.
 

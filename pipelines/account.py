@@ -32,6 +32,7 @@ class Account:
     Attributes:
         arrivals: counts what arrives at the server; None: nothing is sent.
         result: of the job, once it was started; some runners tell of it before it has ended.
+        on_prism: it runs there.
         elsewhere: its workers are not on this machine.
         goes_on: what to say of it when nobody waits for it any more, and it goes on.
         complete: it has ended well.
@@ -47,6 +48,7 @@ class Account:
         self._arrived = Latest(self._count_arrived)
         self.arrivals: Arrivals | None = None
         self.result: PipelineResult | None = None
+        self.on_prism = False
         self.elsewhere = False
         self.goes_on: str | None = None
         self.complete = False
@@ -68,6 +70,13 @@ class Account:
         """
         return counted_here() - self._counted | Counter(self._told(waiting) or {})
 
+    def final_counts(self) -> Counter[str]:
+        """What was counted in a job that has ended well."""
+        counts = Counter(ba.counters(self.result))
+        # Prism 2.77 loses what a bundle counted if another ends before it has asked what is counted there
+        # (jobservices/metrics.go: unprocessedPayloads). Its workers are here, and it tries no bundle twice.
+        return counts | (counted_here() - self._counted) if self.on_prism else counts
+
     def _tell(self) -> dict[str, int] | None:
         # Beam's keeps the first metrics that it is asked for: the job goes on, and so must they.
         return None if self.result is None else ba.counters(copy.copy(self.result))
@@ -85,9 +94,9 @@ class Account:
 
     def summary(self) -> ba.JobSummary:
         """Of a job that has not ended well, what had been counted."""
-        if self.complete:
-            return ba.JobSummary.of(self.result)
-        return ba.JobSummary.of_counts(self.counts(waiting=True))
+        if not self.complete:
+            return ba.JobSummary.of_counts(self.counts(waiting=True))
+        return ba.JobSummary.of_counts(self.final_counts(), ba.JobSummary.of(self.result).datasets)
 
     def write(self, status: int, error: str | None, **more: Any) -> None:
         """Writes it, in the place of an earlier one.

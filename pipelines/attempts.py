@@ -22,7 +22,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import PipelineResult
 
 from beam_argilla import errors
-from beam_argilla.runners import jobs_outlive_their_launch
+from beam_argilla.runners import jobs_outlive_their_launch, ran_on_prism
 
 from . import messages, stopping
 from .account import Account
@@ -134,6 +134,7 @@ def see_through(
         result = account.result = _start(p, say)
         if result is not None:
             account.goes_on = goes_on(p, result)
+            account.on_prism = ran_on_prism(p, result)
             _wait(p, result)
     return result
 

@@ -180,7 +180,7 @@ def run(
     result = see_through(p, account, lambda: of_export(account.counts()), screen, not args.no_progress)
     if result is None:
         return 0
-    counts = ba.counters(result)
+    counts = account.final_counts()
     for agreement in shown(result, 'agreement', 1):
         print(agreement)
     print(summary(counts, args.form, account.seconds, args.user))

@@ -32,21 +32,26 @@ class Engine:
 
 
 @pytest.fixture(scope='session')
-def flink_cluster(tmp_path_factory: pytest.TempPathFactory, argilla_server: LocalServer) -> Iterator[Cluster]:
-    """A Flink cluster with two task managers of two slots each, whose Python workers have the server's key."""
-    key = {'ARGILLA_API_KEY': argilla_server.api_key}
+def cluster_to_break(tmp_path_factory: pytest.TempPathFactory, argilla_server: LocalServer) -> Iterator[Cluster]:
+    """A Flink cluster on which a part that is killed may cost several tries, until its slots are known to be gone."""
     with contextlib.ExitStack() as tidying:
         with _needed('A Flink cluster'):
-            cluster = tidying.enter_context(servers.flink_cluster(tmp_path_factory.mktemp('flink') / 'home', key))
+            folder = tmp_path_factory.mktemp('flink') / 'home'
+            cluster = tidying.enter_context(servers.flink_cluster(folder, _key_of(argilla_server), tries_again=5))
         yield cluster
 
 
 @pytest.fixture
-def cluster(flink_cluster: Cluster) -> Iterator[Cluster]:
+def cluster(cluster_to_break: Cluster) -> Iterator[Cluster]:
     """The cluster, of which parts may be killed: it is whole again in the end, and nothing runs on it."""
-    yield flink_cluster
-    flink_cluster.complete()
-    flink_cluster.cancel_jobs()
+    yield cluster_to_break
+    cluster_to_break.complete()
+    cluster_to_break.cancel_jobs()
+
+
+def _key_of(server: LocalServer) -> dict[str, str]:
+    """As the environment of a cluster's Python workers holds it."""
+    return {'ARGILLA_API_KEY': server.api_key}
 
 
 @contextlib.contextmanager
@@ -84,7 +89,8 @@ def _flink(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.Exi
 
 
 def _flink_cluster(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:
-    return Engine(request.getfixturevalue('flink_cluster').options, remote=True)
+    key = _key_of(request.getfixturevalue('argilla_server'))
+    return Engine(tidying.enter_context(servers.flink_cluster(folder, key)).options, remote=True)
 
 
 def _spark(request: pytest.FixtureRequest, folder: Path, tidying: contextlib.ExitStack) -> Engine:

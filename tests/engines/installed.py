@@ -60,8 +60,7 @@ def jars(name: str) -> Path:
         _needs('Maven', 'mvn')
         coming = ENGINES / f'{name}.coming'
         shutil.rmtree(coming, ignore_errors=True)
-        copy = ['dependency:copy-dependencies', '-DincludeScope=runtime', f'-DoutputDirectory={coming}']
-        subprocess.run(['mvn', '-q', '-B', '-f', POMS[name], *copy], check=True)
+        subprocess.run(['mvn', '-q', '-B', '-f', POMS[name], f'-Djars={coming}'], check=True)
         coming.rename(folder)  # whole or not at all
     return folder
 

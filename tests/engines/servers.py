@@ -130,7 +130,7 @@ def flink_conf(folder: Path, more: Mapping[str, object] | None = None) -> Path:
         'taskmanager.bind-host': '127.0.0.1',
         'rest.bind-address': '127.0.0.1',
         'restart-strategy.type': 'fixed-delay',
-        'restart-strategy.fixed-delay.attempts': 2,
+        'restart-strategy.fixed-delay.attempts': 1,
         'restart-strategy.fixed-delay.delay': '200 ms',
         **(more or {}),
     }
@@ -163,11 +163,12 @@ def embedded_spark(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Cluster]:
-    """A Flink cluster of separate processes; each task manager has two slots, and Flink's own network buffers.
+def flink_cluster(folder: Path, environment: Mapping[str, str], tries_again: int = 1) -> Iterator[Cluster]:
+    """A Flink cluster of separate processes: two task managers, each of two slots, and with Flink's own network buffers.
 
     Args:
         environment: of the Python workers.
+        tries_again: how often, at most, what fails.
     """
     rpc, rest, blobs, jobs, workers = (_free_port() for _ in range(5))
     (folder / 'tmp').mkdir(parents=True)
@@ -190,8 +191,7 @@ def flink_cluster(folder: Path, environment: Mapping[str, str]) -> Iterator[Clus
         'taskmanager.memory.jvm-metaspace.size': '256m',
         'taskmanager.memory.jvm-overhead.min': '128m',
         'taskmanager.memory.jvm-overhead.max': '128m',
-        # A part that is killed may cost several tries, until its slots are known to be gone.
-        'restart-strategy.fixed-delay.attempts': 5,
+        'restart-strategy.fixed-delay.attempts': tries_again,
         # What is gone is noticed soon, by heartbeats that find nobody; what is slow is not taken for gone.
         'heartbeat.interval': 1000,
         'heartbeat.timeout': 60_000,

@@ -48,6 +48,7 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self._result.cancel()
+        self._cluster.cancel_jobs()  # waits for it to have ended
 
     def _running(self) -> str | None:
         jobs = self._cluster.ask('jobs/overview')['jobs']
