@@ -164,7 +164,7 @@ def embedded_spark(folder: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def flink_cluster(folder: Path, environment: Mapping[str, str], tries_again: int = 1) -> Iterator[Cluster]:
-    """A Flink cluster of separate processes: two task managers, each of two slots, and with Flink's own network buffers.
+    """A Flink cluster of processes: two task managers, each of two slots, and with Flink's own network buffers.
 
     Args:
         environment: of the Python workers.
