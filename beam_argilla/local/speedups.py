@@ -83,6 +83,34 @@ def _parsed_settings(adapter: Any) -> property:
     return property(lambda self: adapter.validate_python(self.settings))
 
 
+def find_users_once() -> None:
+    """Has one lookup for a request tell whose API key it has.
+
+    The server first finds the user and the user's workspaces by the key, and then both again by the user's name, each
+    time by a query that it builds anew: two fifths of what a small request costs.
+    """
+    from argilla_server.contexts import accounts
+    from argilla_server.models import User
+    from sqlalchemy import bindparam, select
+    from sqlalchemy.orm import joinedload
+
+    by_key = select(User).where(User.api_key == bindparam('api_key')).options(joinedload(User.workspaces))
+    by_username = accounts.get_user_by_username
+
+    async def get_user_by_api_key(db: Any, api_key: str) -> Any:
+        user = (await db.execute(by_key, {'api_key': api_key})).unique().scalar_one_or_none()
+        db.info[by_key] = user
+        return user
+
+    async def get_user_by_username(db: Any, username: str) -> Any:
+        # The first who asks by name is the one who has just asked by key. Nobody else is answered from memory.
+        user = db.info.pop(by_key, None)
+        return user if user is not None and user.username == username else await by_username(db, username)
+
+    accounts.get_user_by_api_key = get_user_by_api_key
+    accounts.get_user_by_username = get_user_by_username
+
+
 def skip_events_without_webhooks() -> None:
     """Builds the events of a bulk request only if there is a webhook to send them to.
 
@@ -142,6 +170,16 @@ SPEEDUPS = (
         'settings of questions and metadata',
         cache_type_adapters,
         {'models/database.py': 'a384ce268ed6bdeb', 'models/metadata_properties.py': '6feaec2d86f668d9'},
+    ),
+    Speedup(
+        'whose API key it is',
+        find_users_once,
+        {
+            'contexts/accounts.py': 'c2fbf1eb86c33cd4',
+            'models/database.py': 'a384ce268ed6bdeb',
+            'security/authentication/db/api_key_backend.py': 'c0e22952171e115b',
+            'security/authentication/provider.py': '4cb14dc1dc47b52d',
+        },
     ),
     Speedup(
         'events of bulk requests',

@@ -78,6 +78,26 @@ def test_owner_and_workspace(argilla_server):
     assert log_in(argilla_server, 'wrong password').status_code == 401
 
 
+def test_whose_key_it_is_is_looked_up_for_each_request(argilla_server):
+    """With the workspaces that they are in just then, and the name that they have."""
+    owner = client(argilla_server)
+    person = rg.User(username='somebody', password='12345678', role='annotator', client=owner).create()
+    key = owner.api.http_client.get(f'/api/v1/users/{person.id}').json()['api_key']
+    with httpx.Client(base_url=f'{argilla_server.api_url}/api/v1', headers={'X-Argilla-Api-Key': key}) as api:
+
+        def seen() -> tuple[str, list[str]]:
+            workspaces = api.get('/me/workspaces').json()['items']
+            return api.get('/me').json()['username'], [workspace['name'] for workspace in workspaces]
+
+        assert seen() == ('somebody', [])
+        for name in ('first', 'second'):
+            rg.Workspace(name=name, client=owner).create().add_user(person)
+        owner.api.http_client.patch(f'/api/v1/users/{person.id}', json={'username': 'somebody-else'})
+        assert seen() == ('somebody-else', ['first', 'second'])
+        person.delete()
+        assert api.get('/me').status_code == 401
+
+
 def test_web_ui_is_served_and_complete(argilla_server):
     page = httpx.get(argilla_server.api_url)
     assert page.headers['content-type'].startswith('text/html')
