@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 # Google's client does not go together with the local Argilla's server (its httpx and pydantic).
 GCP := .engines/gcp
 
-.PHONY: venv demo test test-runners test-dataflow lint bench clean
+.PHONY: venv demo test test-runners test-packages test-dataflow lint bench clean
 
 venv: $(VENV)/.installed
 
@@ -24,6 +24,10 @@ demo: venv
 test: venv lint
 	$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
+# What people and workers install, in clean environments.
+test-packages: venv
+	$(PY) -m pytest tests/packages $(TEST_ARGS)
+
 # What is sent to Dataflow, by Google's client (1 GB, installed once), to a cloud of this machine.
 test-dataflow: venv $(GCP)/.installed
 	$(PY) -m pytest tests/dataflow $(TEST_ARGS)
@@ -34,11 +38,12 @@ $(GCP)/.installed: setup.py
 	$(GCP)/bin/python -m pip install --quiet '.[gcp]'
 	touch $@
 
-# On Prism, Flink, Spark and several processes, and with OpenSearch under Argilla. They need Go, or Java 17 and Maven, and
-# are kept in .engines; what is missing is said, and left out. Two engines at a time, each with an Argilla of its own.
+# On Prism, Flink, Spark and several processes, and with OpenSearch and PostgreSQL under Argilla. They need Go, Java 17 and
+# Maven, or PostgreSQL, and are kept in .engines; what is missing is said, and left out. Two engines at a time, each with
+# an Argilla of its own.
 test-runners: venv
 	$(PY) -m tests.engines.installed
-	tests/engines/alone.sh $(PY) -m pytest tests/engines tests/opensearch --timeout 900 \
+	tests/engines/alone.sh $(PY) -m pytest tests/engines tests/opensearch tests/postgresql --timeout 900 \
 		--numprocesses 2 --dist loadgroup $(TEST_ARGS)
 
 lint: venv

@@ -31,12 +31,10 @@ settings.load_profile('the_same')
 # Workers take the files in this order: the longest first, lest one of them is waited for at the end.
 LONGEST = (
     'test_faults',
-    'test_packaging',
     'test_parquet_to_argilla',
     'test_for_people',
     'test_page',
     'test_server',
-    'test_postgres',
     'test_argilla_to_parquet',
     'test_readme',
     'test_read_from_argilla',
@@ -44,14 +42,15 @@ LONGEST = (
 )
 
 
-# They need Go, Java, or Google's client, and minutes: make test-runners, make test-dataflow.
-ENGINES = ('dataflow', 'engines', 'opensearch')
+# They need Go, Java, PostgreSQL, Google's client or environments of their own, and minutes: make test-runners,
+# make test-packages, make test-dataflow.
+ELSEWHERE = ('dataflow', 'engines', 'opensearch', 'packages', 'postgresql')
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves the engines' tests out where they are not named."""
-    is_engine = collection_path.name in ENGINES and collection_path.parent == Path(__file__).parent
-    return True if is_engine and not any(collection_path.name in arg for arg in config.args) else None
+    """Leaves out the tests that other targets run, where they are not named."""
+    is_other = collection_path.name in ELSEWHERE and collection_path.parent == Path(__file__).parent
+    return True if is_other and not any(collection_path.name in arg for arg in config.args) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ from apache_beam.runners.portability.stager import Stager
 
 from tests.samples import rows
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(600)  # the four packages that ours stands on are installed
 
 

@@ -30,6 +30,8 @@ from tests import postgresql
 from tests.samples import COLUMNS, pipeline, rows, unique
 from tests.writing.test_properties import EDGES, LONG, SETTINGS, check
 
+pytestmark = pytest.mark.xdist_group('PostgreSQL')
+
 # argilla-server without Elasticsearch: its search engine finds nothing, which writing and listing do not notice.
 SERVER = """
 import asyncio, os, socket, sys
