@@ -1,0 +1,45 @@
+"""A statement for many rows, whose values are made ready for the database's driver column by column.
+
+SQLAlchemy does so row by row, by way of two dictionaries for each: that took a fifth of the time of bulk requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.types import TypeEngine
+
+
+async def execute(db: AsyncSession, statement: UpdateBase, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Executes a statement for each of some rows.
+
+    Args:
+      rows: Name of a column, or of a parameter of the statement → value; all with the same names.
+    """
+    if not rows:
+        return
+    connection = await db.connection()
+    compiled: Any = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
+    columns = []
+    for name in compiled.positiontup:  # both drivers number their parameters
+        type_ = compiled.binds[name].type
+        columns.append(_ready(type_, connection.dialect, [row[name] for row in rows]))
+    await connection.exec_driver_sql(compiled.string, list(zip(*columns, strict=True)))
+
+
+def _ready(type_: TypeEngine[Any], dialect: Dialect, values: list[Any]) -> list[Any]:
+    """Values of a type, as the driver takes them."""
+    ready = type_.dialect_impl(dialect).bind_processor(dialect)
+    if ready is None:
+        return values
+    if isinstance(type_, JSON):
+        return [ready(value) for value in values]
+    if isinstance(type_, DateTime):  # there is something to do in SQLite alone, where isoformat is five times as fast
+        known = {value: value.isoformat(' ', 'microseconds') for value in set(values)}
+    else:
+        known = {value: ready(value) for value in set(values)}
+    return [known[value] for value in values]
