@@ -97,17 +97,14 @@ class SqliteSearchEngine(SearchEngine):
             if user_id is not None:
                 # Another order for each user. With a text query, Elasticsearch multiplies the two as well.
                 score = score * random_number(user_id)
-            order = [conditions.sort_key(one) for one in sort] if sort else [score.desc()]
-            page = (
-                found.add_columns(score)
-                .order_by(*order, _INSERTION_ORDER)
-                .offset(min(offset, _MAX_OFFSET))
-                .limit(limit)
-            )
-            total = await session.scalar(select(func.count()).select_from(found.subquery()))
-            rows = (await session.execute(page)).all()
-        items = [SearchResponseItem(record_id=record_id, score=score) for record_id, score in rows]
-        return SearchResponses(items=items, total=total or 0)
+            found = found.add_columns(score)
+            if query is None and filter is None and not sort:
+                rows, total = await _page_of_all(session, found, score, offset, limit)
+            else:
+                order = [conditions.sort_key(one) for one in sort] if sort else [score.desc()]
+                rows, total = await _page(session, found.order_by(*order, _INSERTION_ORDER), offset, limit)
+        items = [SearchResponseItem(record_id=record_id, score=score) for record_id, score, *_ in rows]
+        return SearchResponses(items=items, total=total)
 
     async def similarity_search(
         self,
@@ -163,6 +160,32 @@ class SqliteSearchEngine(SearchEngine):
             low, high = (await session.execute(select(func.min(values.c.value), func.max(values.c.value)))).one()
         is_integer = metadata_property.type == MetadataPropertyType.integer
         return (IntegerMetadataMetrics if is_integer else FloatMetadataMetrics)(min=low, max=high)
+
+
+async def _page(session: AsyncSession, found: Select[Any], offset: int, limit: int) -> tuple[Sequence[Any], int]:
+    """Some rows of what is found, and of how many they are."""
+    # Counted as they are put in order: to find them takes most of the time, and so it is done once.
+    page = found.add_columns(func.count().over()).offset(min(offset, _MAX_OFFSET)).limit(limit)
+    rows = (await session.execute(page)).all()
+    return rows, rows[0][-1] if rows else await _count(session, found)
+
+
+async def _page_of_all(
+    session: AsyncSession, all_: Select[Any], score: ColumnElement[Any], offset: int, limit: int
+) -> tuple[Sequence[Any], int]:
+    """Some rows of a whole dataset in the order of scores, and how many it has."""
+    total = await _count(session, all_)
+    if offset <= total / 2:
+        page = all_.order_by(score.desc(), _INSERTION_ORDER).offset(offset).limit(limit)
+        return (await session.execute(page)).all(), total
+    # What comes before a page has to be put in order as well, so this one is found from the other end.
+    limit = max(min(limit, total - offset), 0)
+    page = all_.order_by(score.asc(), _INSERTION_ORDER.desc()).offset(max(total - offset - limit, 0)).limit(limit)
+    return (await session.execute(page)).all()[::-1], total
+
+
+async def _count(session: AsyncSession, found: Select[Any]) -> int:
+    return await session.scalar(select(func.count()).select_from(found.order_by(None).subquery())) or 0
 
 
 async def _progress(dataset: Dataset, statuses: Select[Any]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from argilla_server.models import Field, Record, Response
 from argilla_server.settings import settings
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from beam_argilla.local import random_order, search_engine, text_index
+from beam_argilla.local import search_engine, text_index
 
 _written: list[Callable[[AsyncSession], Awaitable[None]]] = []
 
@@ -104,7 +104,6 @@ def add_functions(connection: Any, _: Any) -> None:
     connection = getattr(connection, 'driver_connection', connection)
     connection = getattr(connection, '_conn', connection)  # aiosqlite's
     text_index.add_functions(connection)
-    random_order.add_functions(connection)
 
 
 @sqlalchemy.event.listens_for(Record, 'before_insert')
