@@ -29,7 +29,7 @@ def workers_run_here(pipeline: beam.Pipeline) -> bool:
         >>> ba.workers_run_here(beam.Pipeline())
         True
     """
-    runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)  # an InteractiveRunner runs another
+    runner = _runner_of(pipeline)
     name = type(runner).__name__
     if name in _DIRECT:
         return True
@@ -52,16 +52,19 @@ def jobs_outlive_their_launch(pipeline: beam.Pipeline) -> bool:
 
     So it is for sure with a template, and whenever somebody closes a laptop.
     """
-    runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
-    return any(kind.__name__ == 'DataflowRunner' for kind in type(runner).__mro__)
+    return any(kind.__name__ == 'DataflowRunner' for kind in type(_runner_of(pipeline)).__mro__)
 
 
 def ran_on_prism(pipeline: beam.Pipeline, result: PipelineResult) -> bool:
     """Whether a job of a pipeline ran on Prism, as DirectRunner's do where they can."""
-    runner = getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
-    name = type(runner).__name__
+    name = type(_runner_of(pipeline)).__name__
     # Of what DirectRunner runs on, Prism alone is behind a job server.
     return name == 'PrismRunner' or (name == 'SwitchingDirectRunner' and hasattr(result, '_job_service'))
+
+
+def _runner_of(pipeline: beam.Pipeline) -> Any:
+    # An InteractiveRunner runs another.
+    return getattr(pipeline.runner, '_underlying_runner', pipeline.runner)
 
 
 def settled(label: str, *pcollections: beam.PCollection) -> beam.PCollection:

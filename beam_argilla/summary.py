@@ -69,13 +69,14 @@ class JobSummary:
     datasets: Sequence[str] = ()
 
     @classmethod
-    def of(cls, result: Any) -> JobSummary:
+    def of(cls, result: Any, counts: Mapping[str, int] | None = None) -> JobSummary:
         """That of a job that has ended.
 
         Args:
             result: what `Pipeline.run` returned.
+            counts: what was counted, name of a metric → its value; None: as the runner tells.
         """
-        return cls.of_counts(counters(result), sorted(texts(result, DATASETS)))
+        return cls.of_counts(counters(result) if counts is None else counts, sorted(texts(result, DATASETS)))
 
     @classmethod
     def of_counts(cls, counts: Mapping[str, int], datasets: Sequence[str] = ()) -> JobSummary:

@@ -68,14 +68,17 @@ class Account:
         Args:
             waiting: a moment, for the runner.
         """
-        return counted_here() - self._counted | Counter(self._told(waiting) or {})
+        return self._counted_here() | Counter(self._told(waiting) or {})
 
     def final_counts(self) -> Counter[str]:
         """What was counted in a job that has ended well."""
         counts = Counter(ba.counters(self.result))
         # Prism 2.77 loses what a bundle counted if another ends before it has asked what is counted there
         # (jobservices/metrics.go: unprocessedPayloads). Its workers are here, and it tries no bundle twice.
-        return counts | (counted_here() - self._counted) if self.on_prism else counts
+        return counts | self._counted_here() if self.on_prism else counts
+
+    def _counted_here(self) -> Counter[str]:
+        return counted_here() - self._counted
 
     def _tell(self) -> dict[str, int] | None:
         # Beam's keeps the first metrics that it is asked for: the job goes on, and so must they.
@@ -94,9 +97,9 @@ class Account:
 
     def summary(self) -> ba.JobSummary:
         """Of a job that has not ended well, what had been counted."""
-        if not self.complete:
-            return ba.JobSummary.of_counts(self.counts(waiting=True))
-        return ba.JobSummary.of_counts(self.final_counts(), ba.JobSummary.of(self.result).datasets)
+        if self.complete:
+            return ba.JobSummary.of(self.result, self.final_counts())
+        return ba.JobSummary.of_counts(self.counts(waiting=True))
 
     def write(self, status: int, error: str | None, **more: Any) -> None:
         """Writes it, in the place of an earlier one.

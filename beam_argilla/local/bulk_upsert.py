@@ -171,7 +171,8 @@ async def _write_records(
                 record['updated_at'] = now
                 changed.append({**there, **change, 'updated_at': now})
         records.append(record)
-    await many_rows.execute(db, insert(_RECORD), new)
+    if new:
+        await many_rows.execute(db, insert(_RECORD), new)
     await _update(db, changed, 'fields', 'metadata', 'updated_at')
     return records
 
@@ -272,6 +273,8 @@ async def _upsert(db: AsyncSession, model: Any, rows: Sequence[dict[str, Any]], 
 
 
 async def _update(db: AsyncSession, records: Sequence[dict[str, Any]], *names: str) -> None:
+    if not records:
+        return
     values = {name: bindparam(f'new_{name}', type_=_RECORD.c[name].type) for name in names}
     statement = update(_RECORD).where(_RECORD.c.id == bindparam('its_id')).values(values)
     rows = [{'its_id': one['id'], **{f'new_{name}': one[name] for name in names}} for one in records]

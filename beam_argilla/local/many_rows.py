@@ -18,10 +18,8 @@ async def execute(db: AsyncSession, statement: UpdateBase, rows: Sequence[Mappin
     """Executes a statement for each of some rows.
 
     Args:
-      rows: Name of a column, or of a parameter of the statement → value; all with the same names.
+      rows: Name of a column, or of a parameter of the statement → value; one at least, and all with the same names.
     """
-    if not rows:
-        return
     connection = await db.connection()
     compiled: Any = statement.compile(dialect=connection.dialect, column_keys=list(rows[0]))
     columns = []

@@ -87,7 +87,7 @@ def find_users_once() -> None:
     """Has one lookup for a request tell whose API key it has.
 
     The server first finds the user and the user's workspaces by the key, and then both again by the user's name, each
-    time by a query that it builds anew: two fifths of what a small request costs.
+    time by a query that it builds anew: a quarter of what a small request costs.
     """
     from argilla_server.contexts import accounts
     from argilla_server.models import User

@@ -60,7 +60,8 @@ def jars(name: str) -> Path:
         _needs('Maven', 'mvn')
         coming = ENGINES / f'{name}.coming'
         shutil.rmtree(coming, ignore_errors=True)
-        subprocess.run(['mvn', '-q', '-B', '-f', POMS[name], f'-Djars={coming}'], check=True)
+        where = ['-DincludeScope=runtime', f'-DoutputDirectory={coming}']
+        subprocess.run(['mvn', '-q', '-B', '-f', POMS[name], *where], check=True)
         coming.rename(folder)  # whole or not at all
     return folder
 

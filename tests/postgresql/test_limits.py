@@ -22,7 +22,6 @@ import apache_beam as beam
 import httpx
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
-from apache_beam.utils.secret import RawSecret
 
 import beam_argilla as ba
 from beam_argilla.local.requirements import redis_server
@@ -105,8 +104,8 @@ def running(command: list[str], log: Path, **options: Any) -> Iterator[subproces
 
 
 @pytest.fixture(scope='module')
-def server() -> Iterator[Server]:
-    """A real argilla-server on a real PostgreSQL."""
+def argilla_server() -> Iterator[Server]:
+    """A real argilla-server on a real PostgreSQL, in place of the one that other tests have."""
     key = 'a key for the tests'
     with contextlib.ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='beam-argilla-pg-', dir='/tmp')))
@@ -144,18 +143,6 @@ def answers(address: str, key: str) -> bool:
     except httpx.TransportError:
         time.sleep(0.1)
         return False
-
-
-@pytest.fixture(scope='module')
-def api(server: Server) -> Iterator[httpx.Client]:
-    headers = {'X-Argilla-Api-Key': server.api_key}
-    with httpx.Client(base_url=f'{server.api_url}/api/v1', headers=headers, timeout=120) as client:
-        yield client
-
-
-@pytest.fixture(scope='module')
-def connection(server: Server) -> ba.ArgillaConnection:
-    return ba.ArgillaConnection(server.api_url, api_key=RawSecret(server.api_key))
 
 
 def dataset_path(api: httpx.Client, name: str) -> str:
@@ -209,11 +196,11 @@ def test_why_requests_are_bounded_by_suggestions(connection, api, count, status)
 
 
 @pytest.mark.parametrize('records', [EDGES, LONG], ids=['edges', 'long'])
-def test_each_record_is_written_to_the_letter_or_refused(server, api, records):
-    check(server, api, records)
+def test_each_record_is_written_to_the_letter_or_refused(argilla_server, api, records):
+    check(argilla_server, api, records)
 
 
-def test_an_external_id_that_is_too_long_for_postgresqls_index_costs_itself(server, connection, api):
+def test_an_external_id_that_is_too_long_for_postgresqls_index_costs_itself(connection, api):
     """An index entry has 2,704 bytes, compressed: texts that SQLite and Elasticsearch take do not fit."""
     noise = ''.join(random.Random(1).choices('abcdefghijklmnopqrstuvwxyz0123456789', k=20_000))
     records = [ba.Record(i, {'text': 'x'}) for i in ('short', noise, noise[:2_000], 'other')]
