@@ -40,6 +40,7 @@ from beam_argilla.local.record_json import (
     add_responses,
     add_suggestions,
     add_vectors,
+    decoded,
     read_records,
     respond,
 )
@@ -135,6 +136,8 @@ async def _records_with(db: AsyncSession, dataset: Dataset, name: str, values: C
         return {}
     of_dataset = select(*RECORD_COLUMNS).where(_RECORD.c.dataset_id == dataset.id)
     records = await read_records(db, of_dataset.where(_RECORD.c[name].in_(values)))
+    for record in records:
+        record |= {part: decoded(record[part]) for part in ('fields', 'metadata')}
     return {record[name]: record for record in records}
 
 

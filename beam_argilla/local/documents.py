@@ -7,6 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from argilla_server.models import Dataset
+from msgspec import structs
+
+from beam_argilla.local.record_json import decoded
 
 
 def as_documents(dataset: Dataset, records: Sequence[dict[str, Any]]) -> list[Any]:
@@ -33,7 +36,10 @@ def as_documents(dataset: Dataset, records: Sequence[dict[str, Any]]) -> list[An
                 SimpleNamespace(**response | {'values': response['values'] or {}}) for response in record['responses']
             ],
             suggestions=[
-                SimpleNamespace(**suggestion, question=questions[suggestion['question_id']])
+                SimpleNamespace(
+                    **structs.asdict(suggestion) | {'value': decoded(suggestion.value)},
+                    question=questions[suggestion.question_id],
+                )
                 for suggestion in record['suggestions']
             ],
             vectors=[

@@ -1,14 +1,15 @@
-"""A statement for many rows, whose values are made ready for the database's driver column by column.
+"""Many rows between us and the database's driver, without what SQLAlchemy does for each.
 
-SQLAlchemy does so row by row, by way of two dictionaries for each: that took a fifth of the time of bulk requests.
+It makes the values of a row ready for the driver by way of two dictionaries, which took a fifth of the time of bulk
+requests, and those of a row that it reads one by one, which took a sixth of the time of a page of 1,000 records.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, DateTime, Dialect
+from sqlalchemy import JSON, DateTime, Dialect, Select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeEngine
@@ -27,6 +28,13 @@ async def execute(db: AsyncSession, statement: UpdateBase, rows: Sequence[Mappin
         type_ = compiled.binds[name].type
         columns.append(_ready(type_, connection.dialect, [row[name] for row in rows]))
     await connection.exec_driver_sql(compiled.string, list(zip(*columns, strict=True)))
+
+
+async def read(db: AsyncSession, query: Select[Any]) -> Sequence[tuple[Any, ...]]:
+    """The rows that a query finds, with each value as the driver has it: ids and times are texts in SQLite."""
+    connection = await db.connection()
+    with await connection.execute(query) as result:
+        return cast(Any, result).cursor.fetchall()
 
 
 def _ready(type_: TypeEngine[Any], dialect: Dialect, values: list[Any]) -> list[Any]:

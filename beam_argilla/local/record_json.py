@@ -1,23 +1,27 @@
 """Records as argilla-server's answers have them, from rows instead of from models.
 
-Made of the texts of the JSON columns, as they are. The numbers in the answer are those that argilla-server sends, if
-not always spelt alike: 1e16 is 1e+16 there.
+What a column of JSON holds goes into the answer as the text that it is, and so do ids and times in SQLite. The numbers
+in the answer are those that argilla-server sends, if not always spelt alike: 1e16 is 1e+16 there.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from argilla_server.models import Record, Response, Suggestion, Vector, VectorSettings
 from fastapi import Response as HttpResponse
-from sqlalchemy import ColumnElement, Row, Select, String, select, type_coerce
+from sqlalchemy import Row, Select, String, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
+
+from beam_argilla.local import many_rows
 
 _RECORD = Record.__table__
 _RESPONSE = Response.__table__
@@ -25,6 +29,22 @@ _SUGGESTION = Suggestion.__table__
 _VECTOR = Vector.__table__
 
 _decode = msgspec.json.Decoder().decode
+
+
+class SuggestionJson(msgspec.Struct):
+    """A suggestion in an answer.
+
+    There are far more of them than of all else: a dictionary for each would take twice as long.
+    """
+
+    question_id: str
+    type: str | None
+    value: Any
+    agent: str | None
+    score: float | list[float] | None
+    id: str
+    inserted_at: str | datetime
+    updated_at: str | datetime
 
 
 class JsonText(FunctionElement[str]):
@@ -46,11 +66,6 @@ def _as_text(element: JsonText, compiler: Any, **options: Any) -> str:
     return f'CAST({_as_it_is(element, compiler, **options)} AS TEXT)'
 
 
-def stored_id(column: Any) -> ColumnElement[Any]:
-    """A column of ids as the driver gives it, for `_id`."""
-    return type_coerce(column, String)
-
-
 # To be read by `read_records`.
 RECORD_COLUMNS = (
     _RECORD.c.id,
@@ -66,7 +81,7 @@ RECORD_COLUMNS = (
 
 async def read_records(db: AsyncSession, query: Select[Any]) -> list[dict[str, Any]]:
     """The records that a query of `RECORD_COLUMNS` finds, without what other tables hold of them."""
-    return [_record_of(row) for row in await _rows_of(db, query)]
+    return [_record_of(row) for row in (await db.execute(query)).all()]
 
 
 def _record_of(row: Row[Any]) -> dict[str, Any]:
@@ -74,8 +89,8 @@ def _record_of(row: Row[Any]) -> dict[str, Any]:
     return {
         'id': id,
         'status': status,
-        'fields': _decoded(fields),
-        'metadata': _decoded(metadata),
+        'fields': _json(fields),
+        'metadata': _json(metadata),
         'external_id': external_id,
         'dataset_id': dataset_id,
         'inserted_at': inserted_at,
@@ -86,48 +101,53 @@ def _record_of(row: Row[Any]) -> dict[str, Any]:
 async def add_responses(db: AsyncSession, records: Sequence[dict[str, Any]], user_id: UUID | None = None) -> None:
     """Adds to records what people answered to them, or what one of them did."""
     c = _RESPONSE.c
-    ids = map(stored_id, (c.record_id, c.id, c.user_id))
-    columns = (*ids, JsonText(c['values']), c.status, c.inserted_at, c.updated_at)
+    columns = (c.record_id, c.id, c.user_id, JsonText(c['values']), c.status, c.inserted_at, c.updated_at)
     query = select(*columns).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
     if user_id is not None:
         query = query.where(c.user_id == user_id)
-    responses = [
-        {
-            'id': _id(id),
-            'values': values and {name: {'value': answer['value']} for name, answer in values.items()},
-            'status': status,
-            'record_id': _id(record_id),
-            'user_id': _id(user),
-            'inserted_at': inserted_at,
-            'updated_at': updated_at,
-        }
-        for record_id, id, user, text, status, inserted_at, updated_at in await _rows_of(db, query)
-        for values in (_decoded(text),)
-    ]
-    _add(records, 'responses', ((response['record_id'], response) for response in responses))
+    rows = await many_rows.read(db, query)
+    responses = (
+        (
+            record,
+            {
+                'id': _id(id),
+                'values': values and {name: {'value': answer['value']} for name, answer in values.items()},
+                'status': status,
+                'record_id': _id(record),
+                'user_id': _id(user),
+                'inserted_at': _time(inserted),
+                'updated_at': _time(updated),
+            },
+        )
+        for record, id, user, text, status, inserted, updated in rows
+        for values in (decoded(text),)
+    )
+    _add(records, 'responses', responses)
 
 
 async def add_suggestions(db: AsyncSession, records: Sequence[dict[str, Any]]) -> None:
     """Adds to records their suggestions."""
     c = _SUGGESTION.c
-    ids = map(stored_id, (c.record_id, c.question_id, c.id))
-    columns = (*ids, JsonText(c.value), JsonText(c.score), c.type, c.agent, c.inserted_at, c.updated_at)
+    texts = (JsonText(c.value), c.agent, JsonText(c.score))
+    columns = (c.record_id, c.question_id, c.id, c.type, *texts, c.inserted_at, c.updated_at)
     query = select(*columns).where(c.record_id.in_(_ids(records))).order_by(c.inserted_at)
+    rows = await many_rows.read(db, query)
+    question_id = cache(_id)
     suggestions = (
         (
-            _id(record_id),
-            {
-                'question_id': _id(question_id),
-                'type': type_,
-                'value': _decoded(value),
-                'agent': agent,
-                'score': _score(_decoded(score)),
-                'id': _id(id),
-                'inserted_at': inserted_at,
-                'updated_at': updated_at,
-            },
+            record,
+            SuggestionJson(
+                question_id(question),
+                type_,
+                _json(value),
+                agent,
+                _score(score),
+                _id(id),
+                _time(inserted),
+                _time(updated),
+            ),
         )
-        for record_id, question_id, id, value, score, type_, agent, inserted_at, updated_at in await _rows_of(db, query)
+        for record, question, id, type_, value, agent, score, inserted, updated in rows
     )
     _add(records, 'suggestions', suggestions)
 
@@ -138,21 +158,17 @@ async def add_vectors(
     """Adds to records their vectors, or those of some names."""
     c = _VECTOR.c
     query = (
-        select(stored_id(c.record_id), VectorSettings.name, JsonText(c.value))
+        select(c.record_id, VectorSettings.name, JsonText(c.value))
         .join(VectorSettings, VectorSettings.id == c.vector_settings_id)
         .where(c.record_id.in_(_ids(records)))
     )
     if names is not None:
         query = query.where(VectorSettings.name.in_(names))
-    vectors = ((_id(id), (name, [float(x) for x in _decoded(value)])) for id, name, value in await _rows_of(db, query))
+    rows = await many_rows.read(db, query)
+    vectors = ((record, (name, [float(x) for x in decoded(value)])) for record, name, value in rows)
     _add(records, 'vectors', vectors)
     for record in records:
         record['vectors'] = dict(record['vectors'])
-
-
-async def _rows_of(db: AsyncSession, query: Select[Any]) -> Sequence[Row[Any]]:
-    """All rows at once, which takes two thirds of what they take one by one."""
-    return (await db.execute(query)).all()
 
 
 def respond(content: Any) -> HttpResponse:
@@ -167,12 +183,13 @@ def _ids(records: Iterable[dict[str, Any]]) -> list[UUID]:
     return [record['id'] for record in records]
 
 
-def _add(records: Iterable[dict[str, Any]], name: str, of_records: Iterable[tuple[str, Any]]) -> None:
-    by_record: defaultdict[str, list[Any]] = defaultdict(list)
+def _add(records: Iterable[dict[str, Any]], name: str, of_records: Iterable[tuple[Any, Any]]) -> None:
+    by_stored_id: defaultdict[Any, list[Any]] = defaultdict(list)
     for record_id, value in of_records:
-        by_record[record_id].append(value)
+        by_stored_id[record_id].append(value)
+    by_id = {_id(stored): values for stored, values in by_stored_id.items()}
     for record in records:
-        record[name] = by_record[str(record['id'])]
+        record[name] = by_id.get(str(record['id']), [])
 
 
 def _id(stored: Any) -> str:
@@ -182,12 +199,26 @@ def _id(stored: Any) -> str:
     return str(stored)
 
 
-def _decoded(text: str | float | None) -> Any:
+def _json(stored: str | float | None) -> Any:
+    """What a column of JSON holds, for an answer."""
     # SQLite makes a number of a text that is one.
-    return _decode(text) if isinstance(text, str) else text
+    return msgspec.Raw(stored) if isinstance(stored, str) else stored
 
 
-def _score(score: Any) -> Any:
+def decoded(stored: Any) -> Any:
+    """What a column of JSON holds: of its text, or of what `_json` makes of it."""
+    return _decode(stored) if isinstance(stored, str | msgspec.Raw) else stored
+
+
+def _time(stored: Any) -> Any:
+    # A text in SQLite, too.
+    if isinstance(stored, str):
+        return stored.replace(' ', 'T').removesuffix('.000000')
+    return stored
+
+
+def _score(stored: Any) -> Any:
+    score = None if stored == 'null' else decoded(stored)
     if isinstance(score, list):
         return [float(one) for one in score]
     return None if score is None else float(score)

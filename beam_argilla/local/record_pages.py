@@ -27,6 +27,7 @@ from beam_argilla.local.record_json import (
     add_responses,
     add_suggestions,
     add_vectors,
+    decoded,
     read_records,
     respond,
 )
@@ -141,6 +142,8 @@ async def _add_included(
 
 async def _leave_visible_metadata(records: Sequence[dict[str, Any]], dataset: Dataset, user: User) -> None:
     of_dataset: Any = SimpleNamespace(dataset=dataset)  # all that is asked of a record
+    for record in records:
+        record['metadata'] = decoded(record['metadata'])
     names = {name for record in records for name in record['metadata'] or ()}
     visible = {name for name in names if await is_authorized(user, RecordPolicy.get_metadata(of_dataset, name))}
     for record in records:
