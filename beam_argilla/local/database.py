@@ -17,6 +17,9 @@ WORKSPACE = 'default'
 # All that records are ordered, counted and filtered by, so that their fields, which are far larger, need not be read.
 PAGE_INDEX = """CREATE INDEX IF NOT EXISTS beam_argilla_pages_v1
 ON records (dataset_id, inserted_at, id, status, external_id, updated_at, metadata)"""
+# The submitted responses of a record are counted at each answer, and SQLite would look for the record among all that
+# are submitted.
+RESPONSE_INDEX = 'CREATE INDEX IF NOT EXISTS beam_argilla_responses_v1 ON responses (record_id, status)'
 
 _kept_open: list[sqlite3.Connection] = []
 
@@ -110,6 +113,7 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
                 ) from None
         text_index.ensure_index(connection, tell)
         connection.execute(PAGE_INDEX)
+        connection.execute(RESPONSE_INDEX)
 
 
 def current_revision(connection: sqlite3.Connection) -> str | None:

@@ -9,6 +9,8 @@ when the server is stopped is not done. Of that the records' status is caught up
 import asyncio
 import threading
 import time
+from contextlib import suppress
+from uuid import UUID
 
 SCHEDULE_SECONDS = 1.0
 
@@ -54,6 +56,7 @@ async def catch_up_with_answers() -> None:
     from argilla_server.contexts import distribution
     from argilla_server.database import AsyncSessionLocal
     from argilla_server.enums import RecordStatus, ResponseStatus
+    from argilla_server.errors.future import NotFoundError
     from argilla_server.models import Dataset, Record, Response
     from argilla_server.search_engine import SearchEngine
     from argilla_server.settings import settings
@@ -64,10 +67,16 @@ async def catch_up_with_answers() -> None:
         .where(Response.record_id == Record.id, Response.status == ResponseStatus.submitted)
         .scalar_subquery()
     )
-    is_complete = submitted >= Dataset.distribution['min_submitted'].as_integer()
-    behind = select(Record.id).join(Dataset).where((Record.status == RecordStatus.completed) != is_complete)
+    ids: list[UUID] = []
     async with AsyncSessionLocal() as session:
-        ids = (await session.scalars(behind)).all()
+        for dataset in (await session.scalars(select(Dataset))).all():
+            # One at a time, for which an index is enough, see `database`; of all, the records would be read themselves.
+            is_complete = submitted >= dataset.distribution['min_submitted']
+            behind = select(Record.id).where(
+                Record.dataset_id == dataset.id, (Record.status == RecordStatus.completed) != is_complete
+            )
+            ids += await session.scalars(behind)
     async with SearchEngine.get_by_name(settings.search_engine) as search_engine:
         for record_id in ids:
-            await distribution.update_record_status(search_engine, record_id)
+            with suppress(NotFoundError):  # Removed meanwhile.
+                await distribution.update_record_status(search_engine, record_id)

@@ -30,11 +30,12 @@ def server(tmp_path_factory):
 class Dataset:
     """A dataset with a field and a question, by plain HTTP."""
 
-    def __init__(self, server):
+    def __init__(self, server, min_submitted=1):
         self.name = f'weeks-{uuid.uuid4().hex[:8]}'
         with Api(server) as api:
             (workspace,) = [w for w in api('GET', 'me/workspaces')['items'] if w['name'] == 'default']
-            body = {'name': self.name, 'workspace_id': workspace['id']}
+            distribution = {'strategy': 'overlap', 'min_submitted': min_submitted}
+            body = {'name': self.name, 'workspace_id': workspace['id'], 'distribution': distribution}
             self.id = api('POST', 'datasets', json=body)['id']
             text = {'type': 'text', 'use_markdown': False}
             for kind in ('fields', 'questions'):
@@ -157,6 +158,38 @@ def test_a_server_that_is_killed_has_all_that_was_acknowledged(server):
             again = [f'{turn}-0-{number}-{i}' for number in range(50) for i in range(2)]
             dataset.put(api, again)
             assert dataset.all(api).keys() == found.keys() | set(again)
+
+
+def test_the_status_of_records_is_caught_up_with_in_every_dataset(server):
+    answered_once, answered_twice = Dataset(server), Dataset(server, min_submitted=2)
+    with Api(server) as api:
+        for dataset in (answered_once, answered_twice):
+            records = dataset.put(api, ['answered', 'not yet'])
+            Answering(server, dataset, 'person', records).do(api, 0)
+    server.kill()
+    with closing(sqlite3.connect(server.home / 'argilla.db')) as connection:
+        swapped = "UPDATE records SET status = CASE status WHEN 'pending' THEN 'completed' ELSE 'pending' END"
+        ids = [(uuid.UUID(dataset.id).hex,) for dataset in (answered_once, answered_twice)]
+        assert connection.executemany(f'{swapped} WHERE dataset_id = ?', ids).rowcount == 4
+        connection.commit()
+    server.restart()
+    with Api(server) as api:
+        expected = {answered_once: {'answered': 'completed', 'not yet': 'pending'}}
+        expected[answered_twice] = {'answered': 'pending', 'not yet': 'pending'}
+        for dataset, statuses in expected.items():
+            assert eventually(
+                lambda dataset=dataset, statuses=statuses: (
+                    {name: record['status'] for name, record in dataset.all(api).items()} == statuses
+                )
+            )
+
+
+def test_an_answer_takes_no_longer_when_many_are_there(server):
+    """The server counts those of the record at each: of that record, not among all that are submitted."""
+    count = "SELECT count(*) FROM responses WHERE record_id = 'x' AND status = 'submitted'"
+    with closing(sqlite3.connect(server.home / 'argilla.db')) as connection:
+        ((*_, plan),) = connection.execute(f'EXPLAIN QUERY PLAN {count}').fetchall()
+    assert plan.endswith('(record_id=? AND status=?)')
 
 
 @contextmanager
