@@ -1,6 +1,6 @@
 """The local Argilla against argilla-server as it is (`--stock`): writing, writing the same again, and reading.
 
-    python -m benchmarks.local [--records 10000] [--stock_records 500] [--large 50000]
+    python -m benchmarks.local [--records 10000] [--stock_records 1000] [--large 50000]
     python -m benchmarks.local --database_url postgresql+asyncpg://... --elasticsearch URL
 
 Both run in the same minutes, one after the other, on preference records of 4 kB with 8 suggestions. Beside the clock
@@ -216,7 +216,7 @@ def shown(name: str, time_: Time | None) -> str:
 def main() -> None:
     p = argparse.ArgumentParser('python -m benchmarks.local', description=__doc__)
     p.add_argument('--records', type=int, default=10_000)
-    p.add_argument('--stock_records', type=int, default=500, help='it takes its time')
+    p.add_argument('--stock_records', type=int, default=1000, help='it takes its time')
     p.add_argument('--large', type=int, default=50_000, help='records in the dataset that is read; 0: none')
     p.add_argument('--database_url', metavar='URL', help='a PostgreSQL that is empty')
     p.add_argument('--elasticsearch', metavar='URL', help='what searches then')

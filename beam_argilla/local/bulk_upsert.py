@@ -1,13 +1,15 @@
 """Bulk requests in sets: one statement for all records of a request, one for all suggestions, and so on.
 
 argilla-server makes a model of each row, asks the database for each again, and has pydantic make another model of it
-for the answer. The rows that come of it are the same, but for two things: times of a request rise by a microsecond from
-row to row, since pages are ordered by them, and what is written keeps to the order of the request.
+for the answer. The rows that come of it are the same, but for three things: times of a request rise by a microsecond
+from row to row, since pages are ordered by them; what is written keeps to the order of the request; and ids begin with
+the time, so that a large database has to write few pages of its indexes rather than one for each row.
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import count
@@ -284,10 +286,19 @@ async def _update(db: AsyncSession, records: Sequence[dict[str, Any]], *names: s
     await many_rows.execute(db, statement, rows)
 
 
+# Of a UUID of version 7 (RFC 9562), with its time left out: what is fixed, and which bits are random.
+_UUID7 = 7 << 76 | 0b10 << 62
+_UUID7_RANDOM = (1 << 76) - 1 ^ 0b11 << 62
+
+
 def _new_ids(number: int) -> Iterator[UUID]:
-    """As `uuid4` makes them, one by one, at several times the cost."""
-    random = os.urandom(16 * number)
-    return (UUID(bytes=random[start : start + 16], version=4) for start in range(0, len(random), 16))
+    """UUIDs of version 7, those of a request side by side."""
+    fixed = time.time_ns() // 1_000_000 << 80 | _UUID7
+    random = os.urandom(10 * number)
+    return (
+        UUID(int=fixed | int.from_bytes(random[start : start + 10], 'big') & _UUID7_RANDOM)
+        for start in range(0, len(random), 10)
+    )
 
 
 def _times() -> Any:

@@ -317,6 +317,22 @@ def test_the_faster_way_takes_all_that_records_have(ways):
         assert (len(times), steps) == (20, {timedelta(microseconds=1)})
 
 
+def test_ids_rise_with_time(ways):
+    """What is written at a time so stands side by side in the indexes, and not on a page of its own for each row."""
+    fast, stock = ways
+    listed = []
+    for turn in range(3):
+        items = [{'external_id': f'turn {turn}, {n}', **EVERYTHING} for n in range(20)]
+        assert fast.put(items) == stock.put(items)
+        records = fast.api.get(f'/datasets/{fast.dataset}/records?limit=1000&include=suggestions').json()['items']
+        written = [record for record in records if (record['external_id'] or '').startswith(f'turn {turn},')]
+        listed.append([uuid.UUID(one['id']) for record in written for one in (record, *record['suggestions'])])
+        assert {(id.version, id.variant) for id in listed[-1]} == {(7, uuid.RFC_4122)}
+        assert len(set(listed[-1])) == 20 * (1 + len(EVERYTHING['suggestions']))
+    assert max(listed[0]) < min(listed[1])
+    assert max(listed[1]) < min(listed[2])
+
+
 LISTS = [
     '',
     '?limit=3&offset=2&include=responses&include=suggestions',
