@@ -7,6 +7,7 @@ and what others wrote to the dataset, in shards of what they are about.
 from __future__ import annotations
 
 import itertools
+import pickle
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -67,7 +68,8 @@ class Distinct(beam.PTransform):
 
     def expand(self, records: beam.PCollection) -> dict[str, beam.PCollection]:
         n = self.NUM_SHARDS
-        sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), r))}
+        # As bytes: records go through several of a runner's buffers, and Beam would pickle them anew for each.
+        sharded = {'records': records | 'Shard' >> beam.Map(lambda r: (shard_of(r.external_id, n), pickle.dumps(r)))}
         if self._existing is not None:
             sharded['existing'] = self._existing | 'Shard existing' >> beam.Map(lambda e: (shard_of(e[0], n), e))
         chosen = (
@@ -109,7 +111,7 @@ class _Choose(Compare):
         _, met = element
         dataset = self.known(dataset)
         by_id: dict[Any, list[Record]] = {}
-        for record in met['records']:
+        for record in map(pickle.loads, met['records']):
             by_id.setdefault(record.external_id, []).append(record)
         existing: dict[Any, Existing] = {}
         for found in itertools.starmap(Existing, met.get('existing', ())):
