@@ -65,7 +65,10 @@ def read_items(body: bytes) -> list[Item]:
       ServersOwnWay: It is for argilla-server's models to read.
       msgspec.DecodeError: So it is.
     """
-    items = _decode(body).items
+    try:
+        items = _decode(body).items
+    except RecursionError:  # JSON that is nested too deep
+        raise ServersOwnWay from None
     _demand(RECORDS_BULK_UPSERT_MIN_ITEMS <= len(items) <= RECORDS_BULK_UPSERT_MAX_ITEMS)
     external_ids = [item.external_id for item in items if item.external_id is not None]
     _demand(len(set(external_ids)) == len(external_ids))

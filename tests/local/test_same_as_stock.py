@@ -317,6 +317,17 @@ def test_the_faster_way_takes_all_that_records_have(ways):
         assert (len(times), steps) == (20, {timedelta(microseconds=1)})
 
 
+def test_what_is_nested_too_deep_is_no_error_of_the_server(ways):
+    body = '{"items": [{"fields": {"text": "one", "custom": %s}}]}' % ('{"a":' * 2000 + '1' + '}' * 2000)
+    answers = [
+        way.api.put(f'/datasets/{way.dataset}/records/bulk', content=body, headers={'Content-Type': 'application/json'})
+        for way in ways
+    ]
+    assert [(answer.status_code, answer.json()) for answer in answers] == [
+        (400, {'detail': 'There was an error parsing the body'})
+    ] * 2
+
+
 def test_ids_rise_with_time(ways):
     """What is written at a time so stands side by side in the indexes, and not on a page of its own for each row."""
     fast, stock = ways
