@@ -29,7 +29,7 @@ from fastapi.encoders import jsonable_encoder
 from msgspec import UNSET
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import selectinload
 
@@ -46,12 +46,13 @@ from beam_argilla.local.record_json import (
     read_records,
     respond,
 )
-from beam_argilla.local.routes import CurrentUser, Engine, ServersOwnWay, Session
+from beam_argilla.local.routes import CurrentUser, Engine, InEachOthersWay, ServersOwnWay, Session
 from beam_argilla.local.search_engine import SqliteSearchEngine
 
 _RECORD = Record.__table__
 _RESPONSE = Response.__table__
 _INSERT: dict[str, Any] = {'sqlite': sqlite.insert, 'postgresql': postgresql.insert}
+_DEADLOCK = '40P01'  # PostgreSQL's
 
 
 async def upsert_dataset_records_bulk(
@@ -61,6 +62,7 @@ async def upsert_dataset_records_bulk(
 
     Raises:
       ServersOwnWay: The request is none that can be done so.
+      InEachOthersWay: Another one has the same records.
     """
     media_type = request.headers.get('Content-Type', 'application/json').partition(';')[0].strip().lower()
     if media_type != 'application/json':
@@ -81,10 +83,12 @@ async def upsert_dataset_records_bulk(
         raise ServersOwnWay
     try:
         return respond({'items': await upsert(db, search_engine, dataset, items)})
-    except IntegrityError:
-        # Another request has made one of the records since they were looked up. The next look finds it.
+    except DBAPIError as error:
         await db.rollback()
-        raise ServersOwnWay from None
+        # Another request has made or removed one of the records since they were looked up, or waits for this one.
+        if isinstance(error, IntegrityError) or getattr(error.orig, 'sqlstate', None) == _DEADLOCK:
+            raise InEachOthersWay from error
+        raise
 
 
 async def upsert(
@@ -137,7 +141,9 @@ async def _records_with(db: AsyncSession, dataset: Dataset, name: str, values: C
     if not values:
         return {}
     of_dataset = select(*RECORD_COLUMNS).where(_RECORD.c.dataset_id == dataset.id)
-    records = await read_records(db, of_dataset.where(_RECORD.c[name].in_(values)))
+    # On PostgreSQL, requests with the same records wait here for each other, in one order, so that none waits forever.
+    in_turn = of_dataset.where(_RECORD.c[name].in_(values)).order_by(_RECORD.c.id).with_for_update(key_share=True)
+    records = await read_records(db, in_turn)
     for record in records:
         record |= {part: decoded(record[part]) for part in ('fields', 'metadata')}
     return {record[name]: record for record in records}

@@ -23,13 +23,20 @@ class ServersOwnWay(Exception):
     """This request is none of those that the faster way is for. Nothing has been written for it yet."""
 
 
+class InEachOthersWay(Exception):
+    """Another request came in between. Nothing has been written for this one yet, and it may be tried again."""
+
+
+_ATTEMPTS = 5
+
+
 def prefer(endpoint: Callable[..., Awaitable[Response]], own: Callable[..., Any]) -> None:
     """Lets a function answer the requests of one of argilla-server's, which still answers those that it leaves.
 
     Args:
       endpoint: The faster function, with FastAPI's dependencies in its signature. It raises `ServersOwnWay` for what it
-        leaves. What is no JSON to msgspec, such as NaN, it leaves as well: it reads and writes exactly the JSON that
-        argilla-server does, where it can read it.
+        leaves, and `InEachOthersWay` for what is to be tried again. What is no JSON to msgspec, such as NaN, it leaves
+        as well: it reads and writes exactly the JSON that argilla-server does, where it can read it.
       own: The function of argilla-server.
     """
     (route,) = [route for route in api_v1.routes if getattr(route, 'endpoint', None) is own]
@@ -38,10 +45,14 @@ def prefer(endpoint: Callable[..., Awaitable[Response]], own: Callable[..., Any]
     answer_faster, answer_as_ever = faster.get_route_handler(), route.get_route_handler()
 
     async def answer(request: Request) -> Response:
-        try:
-            return await answer_faster(request)
-        except (ServersOwnWay, msgspec.DecodeError):
-            # The request holds the body once it is read, for whoever asks next.
-            return await answer_as_ever(request)
+        # The request holds the body once it is read, for whoever asks next.
+        for _ in range(_ATTEMPTS):
+            try:
+                return await answer_faster(request)
+            except InEachOthersWay:
+                continue
+            except (ServersOwnWay, msgspec.DecodeError):
+                break
+        return await answer_as_ever(request)
 
     route.app = request_response(answer)

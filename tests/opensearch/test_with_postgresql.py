@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import httpx
 import psutil
 import pytest
 
@@ -33,6 +35,40 @@ def database_url() -> Iterator[str]:
 def server(opensearch: str, database_url: str) -> Iterator[LocalServer]:
     with serve(database_url=database_url, workers=2, elasticsearch=opensearch, timeout=180) as server:
         yield server
+
+
+def test_requests_with_the_same_records_do_not_fail_each_other(server):
+    """As where an engine does a bundle again that is still at work somewhere else."""
+    way = Way(server, vectors=())
+    path = f'/datasets/{way.dataset}/records/bulk'
+    common = EVERYTHING | {'vectors': {}}
+    statuses = []
+
+    def write(number: int) -> None:
+        chance = random.Random(number)
+        for turn in range(10):
+            items = [
+                {'external_id': f'r{n}', **common, 'fields': {'text': f'text {number} {turn}'}}
+                for n in chance.sample(range(20 * turn, 20 * turn + 100), 80)
+            ]
+            statuses.append(
+                httpx.put(
+                    f'{server.api_url}/api/v1{path}', content=way.body(items), headers=headers, timeout=60
+                ).status_code
+            )
+
+    headers = {'X-Argilla-Api-Key': server.api_key, 'Content-Type': 'application/json'}
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert statuses == [200] * 40
+    listed = way.api.get(f'/datasets/{way.dataset}/records?limit=1000').raise_for_status().json()['items']
+    names = [record['external_id'] for record in listed]
+    assert len(names) == len(set(names))
+    assert set(names) <= {f'r{n}' for n in range(280)}
+    assert {record['status'] for record in listed} == {'completed'}
 
 
 def test_everything_is_written_read_and_found(server):
