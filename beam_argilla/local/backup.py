@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Home, check_database, new_private
+from beam_argilla.local.home import Home, beside_database, check_database, new_private
 from beam_argilla.local.troubles import troubles_told
 
 
@@ -59,7 +59,8 @@ def restore(file: Path, home: Home) -> None:
     home.prepare()
     coming = home.database.with_name(home.database.name + '.new')
     with troubles_told(home.database), home.locked(f'which is made of {file}'):
-        if home.database.exists():
+        # SQLite would bring what stands in a log that was left behind into the new database.
+        if any(path.exists() for path in (home.database, *beside_database(home.database))):
             raise LocalServerError(f'{home.path} has data already. Give another --home, or empty it by --reset.')
         try:
             with tarfile.open(file) as archive:

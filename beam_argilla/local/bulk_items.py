@@ -67,7 +67,7 @@ def read_items(body: bytes) -> list[Item]:
     """
     try:
         items = _decode(body).items
-    except RecursionError:  # JSON that is nested too deep
+    except (RecursionError, UnicodeDecodeError):  # JSON that is nested too deep, or no UTF-8
         raise ServersOwnWay from None
     _demand(RECORDS_BULK_UPSERT_MIN_ITEMS <= len(items) <= RECORDS_BULK_UPSERT_MAX_ITEMS)
     external_ids = [item.external_id for item in items if item.external_id is not None]

@@ -274,10 +274,11 @@ async def _upsert(db: AsyncSession, model: Any, rows: Sequence[dict[str, Any]], 
     """Inserts rows, or updates those whose key is there already, as the model's own `upsert_many`."""
     if not rows:
         return
-    times = _times()
-    first = next(times)
     ids = _new_ids(len(rows))
-    stamped = [{'id': next(ids), 'inserted_at': next(times), 'updated_at': first, **row} for row in rows]
+    stamped = [
+        {'id': id, 'inserted_at': now, 'updated_at': now, **row}
+        for id, now, row in zip(ids, _times(), rows, strict=False)
+    ]
     statement = _INSERT[db.get_bind().dialect.name](model.__table__)
     change = {name: statement.excluded[name] for name in (*model.__upsertable_columns__, 'updated_at')}
     await many_rows.execute(db, statement.on_conflict_do_update(index_elements=key, set_=change), stamped)

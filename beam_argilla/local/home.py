@@ -105,8 +105,8 @@ class Home:
 
     def empty(self) -> None:
         """Removes all that servers have put here, and nothing else that may lie in the directory."""
-        databases = [self.database, *self.path.glob('argilla-*.db')]
-        beside = [path.with_name(path.name + ending) for path in databases for ending in ('-wal', '-shm', '-journal')]
+        databases = [self.database, *self.path.glob(self.before('[0-9a-f]' * 12).name)]
+        beside = [path for database in databases for path in beside_database(database)]
         # The database at last: without it the rest is a new home's.
         for path in (*self.small_files, self.log, *beside, *databases):
             path.unlink(missing_ok=True)
@@ -245,6 +245,11 @@ def check_exposure(host: str, credentials: Credentials) -> None:
             f'Other machines can reach a server at {host}, and everybody knows the log-in of this home, which is the '
             f'default one. Give {options}.'
         )
+
+
+def beside_database(database: Path) -> list[Path]:
+    """The files that SQLite makes along with a database: they hold what has not found its way into it yet."""
+    return [database.with_name(database.name + ending) for ending in ('-wal', '-shm', '-journal')]
 
 
 def write_private(path: Path, text: str) -> None:

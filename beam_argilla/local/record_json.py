@@ -6,6 +6,7 @@ in the answer are those that argilla-server sends, if not always spelt alike: 1e
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
@@ -202,7 +203,12 @@ def _id(stored: Any) -> str:
 def _json(stored: str | float | None) -> Any:
     """What a column of JSON holds, for an answer."""
     # SQLite makes a number of a text that is one.
-    return msgspec.Raw(stored) if isinstance(stored, str) else stored
+    if not isinstance(stored, str):
+        return stored
+    # Python writes and reads these, JSON does not know them, and argilla-server answers with null.
+    if 'NaN' in stored or 'Infinity' in stored:
+        return json.loads(stored)
+    return msgspec.Raw(stored)
 
 
 def decoded(stored: Any) -> Any:

@@ -10,6 +10,7 @@ write to, so they read its end as soon as the caller is gone. (Linux could kill 
 but it does so already when the *thread* that started them ends, and macOS cannot do it at all.)
 """
 
+import contextlib
 import http.client
 import json
 import logging
@@ -107,7 +108,8 @@ class LocalServer:
     def kill(self) -> None:
         """Ends the server at once, with SIGKILL, as a crash would. What was committed is in the home; see `restart`."""
         if self._server is not None:
-            os.killpg(self._server.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
+                os.killpg(self._server.pid, signal.SIGKILL)
             self._server.wait()
             self._server = None
 

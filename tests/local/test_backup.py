@@ -91,6 +91,30 @@ def test_backups_that_cannot_be_made(home, tmp_path):
 
 
 @pytest.mark.skipif(not Path('/sys').is_dir(), reason='no directory that nobody may write to')
+def test_nothing_of_a_database_that_was_there_before_comes_into_one_that_is_restored(home, tmp_path):
+    """Its log, which a killed server leaves, would: SQLite takes it for the new one's."""
+    back_up(home, tmp_path / 'backup')
+    other = Home(tmp_path / 'other')
+    other.prepare()
+    left = other.path / 'argilla.db-wal'
+    left.write_bytes(b'what was committed last')
+    with pytest.raises(LocalServerError, match='has data already'):
+        restore(tmp_path / 'backup', other)
+    assert left.exists()
+    other.empty()
+    restore(tmp_path / 'backup', other)
+    assert other.database.exists()
+
+
+def test_what_is_somebody_elses_stays_when_a_home_is_emptied(home):
+    ours = home.before('0123456789ab')
+    theirs = [home.path / name for name in ('argilla-mine.db', 'notes.txt')]
+    for path in (ours, *theirs):
+        path.write_text('something')
+    home.empty()
+    assert sorted(home.path.iterdir()) == sorted(theirs)
+
+
 def test_a_place_that_may_not_be_written(home):
     with pytest.raises(LocalServerError, match=r'/sys/\S+ cannot be used: .*\. Change its permissions'):
         back_up(home, Path('/sys/backup'))

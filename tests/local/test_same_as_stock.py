@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -315,10 +316,21 @@ def test_the_faster_way_takes_all_that_records_have(ways):
         times = [datetime.fromisoformat(r['inserted_at']) for r in listed if 'whole' in (r['external_id'] or '')]
         steps = {later - earlier for earlier, later in itertools.pairwise(times)}
         assert (len(times), steps) == (20, {timedelta(microseconds=1)})
+    written = fast.api.put(f'/datasets/{fast.dataset}/records/bulk', content=fast.body(items)).json()['items']
+    parts = [part for record in written for part in (*record['suggestions'], *record['responses'])]
+    assert parts
+    assert all(part['inserted_at'] <= part['updated_at'] for part in parts)
 
 
-def test_what_is_nested_too_deep_is_no_error_of_the_server(ways):
-    body = '{"items": [{"fields": {"text": "one", "custom": %s}}]}' % ('{"a":' * 2000 + '1' + '}' * 2000)
+@pytest.mark.parametrize(
+    'text',
+    [
+        pytest.param(b'{"a":' * 2000 + b'1' + b'}' * 2000, id='nested too deep'),
+        pytest.param(b'{"a": "\xff"}', id='no UTF-8'),
+    ],
+)
+def test_what_is_no_json_is_told(ways, text):
+    body = b'{"items": [{"fields": {"text": "one", "custom": %s}}]}' % text
     answers = [
         way.api.put(f'/datasets/{way.dataset}/records/bulk', content=body, headers={'Content-Type': 'application/json'})
         for way in ways
@@ -342,6 +354,27 @@ def test_ids_rise_with_time(ways):
         assert len(set(listed[-1])) == 20 * (1 + len(EVERYTHING['suggestions']))
     assert max(listed[0]) < min(listed[1])
     assert max(listed[1]) < min(listed[2])
+
+
+def test_numbers_that_json_does_not_know_are_null_in_an_answer(ways):
+    """Python's own JSON has them, and so has the SDK's: prices that pandas found missing, for example."""
+    unknown = '{"a": NaN, "b": [Infinity, -Infinity], "NaN": "Infinity %s"}' % (2**70)
+    told = {'a': None, 'b': [None, None], 'NaN': f'Infinity {2**70}'}
+    item = f'{{"external_id": "no numbers", "fields": {{"text": "NaN", "custom": {unknown}}}, "metadata": {{"a": [{unknown}]}}}}'
+    for way in ways:
+        path = f'/datasets/{way.dataset}/records'
+        headers = {'Content-Type': 'application/json'}
+        put = way.api.put(f'{path}/bulk', content=f'{{"items": [{item}]}}', headers=headers).raise_for_status()
+        listed = way.api.get(f'{path}?limit=1000')
+        found = way.api.post(f'{path}/search?limit=1000', json={})
+        mine = way.api.post(f'/me{path}/search?limit=1000', json={})
+        (id,) = [record['id'] for record in put.json()['items']]
+        for answer in (put, listed, found, mine):
+            records = [item.get('record', item) for item in msgspec.json.decode(answer.content)['items']]
+            (record,) = [record for record in records if record['id'] == id]
+            assert record['fields'] == {'text': 'NaN', 'custom': told}
+            assert record['metadata'] == {'a': [told]}
+        way.api.delete(f'{path}?ids={id}').raise_for_status()
 
 
 LISTS = [

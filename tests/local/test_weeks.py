@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import threading
@@ -190,6 +191,15 @@ def test_an_answer_takes_no_longer_when_many_are_there(server):
     with closing(sqlite3.connect(server.home / 'argilla.db')) as connection:
         ((*_, plan),) = connection.execute(f'EXPLAIN QUERY PLAN {count}').fetchall()
     assert plan.endswith('(record_id=? AND status=?)')
+
+
+def test_a_server_that_has_ended_by_itself_is_started_again(server):
+    os.kill(server.pid, signal.SIGKILL)
+    assert eventually(lambda: server.pid is None)
+    server.kill()
+    server.restart()
+    with Api(server) as api:
+        assert api('GET', 'me')
 
 
 @contextmanager
