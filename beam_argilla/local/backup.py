@@ -1,10 +1,12 @@
 """All of a home in one file, made while its server runs or not; and a home made of that file."""
 
+import gzip
 import os
 import shutil
 import sqlite3
 import tarfile
 import tempfile
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +26,10 @@ def back_up(home: Home, file: Path) -> None:
       LocalServerError: There is no such home, its database is damaged, or the file cannot be made.
     """
     if not home.database.exists():
-        raise LocalServerError(f'{home.path} is no home of an Argilla. Give the --home that is to be backed up.')
+        raise LocalServerError(
+            f'{home.path} is no home of an Argilla with its data in it. Give the --home that is to be backed up. What '
+            'is in a PostgreSQL (--database_url) is backed up by pg_dump.'
+        )
     if file.exists():
         raise LocalServerError(f'{file} exists. Give the backup another name.')
     if not file.parent.is_dir():
@@ -63,13 +68,14 @@ def restore(file: Path, home: Home) -> None:
         if any(path.exists() for path in (home.database, *beside_database(home.database))):
             raise LocalServerError(f'{home.path} has data already. Give another --home, or empty it by --reset.')
         try:
+            check_whole(file)
             with tarfile.open(file) as archive:
                 unpack(archive, home.database.name, coming)
                 check_database(coming)
                 for path in home.small_files:
                     if path.name in archive.getnames():
                         unpack(archive, path.name, path)
-        except (tarfile.TarError, EOFError, KeyError):
+        except (gzip.BadGzipFile, zlib.error, EOFError, IsADirectoryError, tarfile.TarError, KeyError):
             raise LocalServerError(f'{file} is no backup of a home, or not a whole one.') from None
         except FileNotFoundError:
             raise LocalServerError(f'There is no file {file}.') from None
@@ -77,6 +83,17 @@ def restore(file: Path, home: Home) -> None:
             coming.rename(home.database)
         finally:
             coming.unlink(missing_ok=True)
+
+
+def check_whole(file: Path) -> None:
+    """Reads a backup to its end, where its checksum is: `tarfile` takes what is damaged for the end of the archive.
+
+    Raises:
+      gzip.BadGzipFile, zlib.error, EOFError: It is not as it was written.
+    """
+    with gzip.open(file) as stream:
+        while stream.read(1 << 20):
+            pass
 
 
 def copy_database(database: Path, copy: Path) -> None:

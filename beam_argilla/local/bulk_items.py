@@ -63,11 +63,11 @@ def read_items(body: bytes) -> list[Item]:
 
     Raises:
       ServersOwnWay: It is for argilla-server's models to read.
-      msgspec.DecodeError: So it is.
     """
     try:
         items = _decode(body).items
-    except (RecursionError, UnicodeDecodeError):  # JSON that is nested too deep, or no UTF-8
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        # What is no such body, no JSON to msgspec such as NaN, nested too deep, or no UTF-8.
         raise ServersOwnWay from None
     _demand(RECORDS_BULK_UPSERT_MIN_ITEMS <= len(items) <= RECORDS_BULK_UPSERT_MAX_ITEMS)
     external_ids = [item.external_id for item in items if item.external_id is not None]

@@ -194,9 +194,12 @@ def confirm(question: str, option: str) -> None:
 def add_person(options: argparse.Namespace) -> None:
     """Adds a user, and says how they log in."""
     home = home_at(options.home)
-    if not home.database.exists():
-        raise LocalServerError(f'{home.path} is no home of an Argilla. Give the --home that they are to be added to.')
-    workspaces = options.workspace or ([] if options.role == 'owner' else ['default'])
+    if home.served_at() is None and not home.database.exists():
+        raise LocalServerError(
+            f'{home.path} is no home of an Argilla. Give the --home that they are to be added to; where the data is in '
+            'a PostgreSQL, start its server first.'
+        )
+    workspaces = list(dict.fromkeys(options.workspace or ([] if options.role == 'owner' else ['default'])))
     given = options.password
     if given is None and sys.stdin.isatty():
         given = getpass.getpass(f'Password of {options.name} (empty: one is made up): ')

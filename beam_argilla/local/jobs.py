@@ -7,11 +7,12 @@ when the server is stopped is not done. Of that the records' status is caught up
 """
 
 import asyncio
+import logging
 import threading
 import time
-from contextlib import suppress
 from uuid import UUID
 
+_LOGGER = logging.getLogger(__name__)
 SCHEDULE_SECONDS = 1.0
 
 
@@ -78,5 +79,9 @@ async def catch_up_with_answers() -> None:
             ids += await session.scalars(behind)
     async with SearchEngine.get_by_name(settings.search_engine) as search_engine:
         for record_id in ids:
-            with suppress(NotFoundError):  # Removed meanwhile.
+            try:
                 await distribution.update_record_status(search_engine, record_id)
+            except NotFoundError:  # Removed meanwhile.
+                pass
+            except Exception as error:  # Elasticsearch may lack it, for example. The others shall not suffer.
+                _LOGGER.warning('The status of record %s could not be brought up to date: %s', record_id, error)

@@ -207,13 +207,18 @@ def _json(stored: str | float | None) -> Any:
         return stored
     # Python writes and reads these, JSON does not know them, and argilla-server answers with null.
     if 'NaN' in stored or 'Infinity' in stored:
-        return json.loads(stored)
+        return msgspec.Raw(msgspec.json.encode(json.loads(stored)))
     return msgspec.Raw(stored)
 
 
 def decoded(stored: Any) -> Any:
     """What a column of JSON holds: of its text, or of what `_json` makes of it."""
-    return _decode(stored) if isinstance(stored, str | msgspec.Raw) else stored
+    if not isinstance(stored, str | msgspec.Raw):
+        return stored
+    try:
+        return _decode(stored)
+    except msgspec.DecodeError:  # It has numbers that only Python knows, see `_json`.
+        return json.loads(bytes(stored) if isinstance(stored, msgspec.Raw) else stored)
 
 
 def _time(stored: Any) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-import msgspec
 from argilla_server.api.routes import api_v1
 from argilla_server.database import get_async_db
 from argilla_server.models import User
@@ -35,8 +34,7 @@ def prefer(endpoint: Callable[..., Awaitable[Response]], own: Callable[..., Any]
 
     Args:
       endpoint: The faster function, with FastAPI's dependencies in its signature. It raises `ServersOwnWay` for what it
-        leaves, and `InEachOthersWay` for what is to be tried again. What is no JSON to msgspec, such as NaN, it leaves
-        as well: it reads and writes exactly the JSON that argilla-server does, where it can read it.
+        leaves, and `InEachOthersWay` for what is to be tried again, before it has written anything that stays.
       own: The function of argilla-server.
     """
     (route,) = [route for route in api_v1.routes if getattr(route, 'endpoint', None) is own]
@@ -51,7 +49,7 @@ def prefer(endpoint: Callable[..., Awaitable[Response]], own: Callable[..., Any]
                 return await answer_faster(request)
             except InEachOthersWay:
                 continue
-            except (ServersOwnWay, msgspec.DecodeError):
+            except ServersOwnWay:
                 break
         return await answer_as_ever(request)
 

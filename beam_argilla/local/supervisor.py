@@ -354,6 +354,11 @@ def serve(
                 actual_port = listener.getsockname()[1]
                 lock = stack.enter_context(place.locked(url_of(host, actual_port)))
                 check_database(place.database)
+                if database_url is not None and place.database.exists():
+                    raise LocalServerError(
+                        f'{place.database} has data, which nobody would see, nor back up, beside a PostgreSQL. Give '
+                        'another --home, or move that file away.'
+                    )
                 credentials = place.credentials(username, password, api_key)
                 check_exposure(host, credentials)
                 place.keep(credentials)

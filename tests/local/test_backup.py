@@ -90,7 +90,6 @@ def test_backups_that_cannot_be_made(home, tmp_path):
     assert not list(tmp_path.glob('backup*'))
 
 
-@pytest.mark.skipif(not Path('/sys').is_dir(), reason='no directory that nobody may write to')
 def test_nothing_of_a_database_that_was_there_before_comes_into_one_that_is_restored(home, tmp_path):
     """Its log, which a killed server leaves, would: SQLite takes it for the new one's."""
     back_up(home, tmp_path / 'backup')
@@ -106,6 +105,30 @@ def test_nothing_of_a_database_that_was_there_before_comes_into_one_that_is_rest
     assert other.database.exists()
 
 
+def test_a_backup_that_is_damaged_anywhere_is_refused(home, tmp_path):
+    """By a byte: a header of its, the database, the log-in, the checksum."""
+    back_up(home, tmp_path / 'backup')
+    restore(tmp_path / 'backup', Home(tmp_path / 'whole'))
+    whole = {path.name: path.read_bytes() for path in (tmp_path / 'whole').iterdir() if path.name != 'argilla.lock'}
+    content = (tmp_path / 'backup').read_bytes()
+    refused = 0
+    for at in range(20, len(content), len(content) // 60):
+        damaged = tmp_path / 'damaged'
+        damaged.write_bytes(content[:at] + bytes([content[at] ^ 0x55]) + content[at + 1 :])
+        other = Home(tmp_path / f'other-{at}')
+        try:
+            restore(damaged, other)
+        except LocalServerError as error:
+            assert str(error) == f'{damaged} is no backup of a home, or not a whole one.'
+            assert [path.name for path in other.path.iterdir()] == ['argilla.lock']
+            refused += 1
+        else:  # As where what is repeated is copied from another of its places.
+            assert {name: (other.path / name).read_bytes() for name in whole} == whole
+    assert refused > 50
+    with pytest.raises(LocalServerError, match=f'{tmp_path} is no backup'):
+        restore(tmp_path, Home(tmp_path / 'another'))
+
+
 def test_what_is_somebody_elses_stays_when_a_home_is_emptied(home):
     ours = home.before('0123456789ab')
     theirs = [home.path / name for name in ('argilla-mine.db', 'notes.txt')]
@@ -115,6 +138,7 @@ def test_what_is_somebody_elses_stays_when_a_home_is_emptied(home):
     assert sorted(home.path.iterdir()) == sorted(theirs)
 
 
+@pytest.mark.skipif(not Path('/sys').is_dir(), reason='no directory that nobody may write to')
 def test_a_place_that_may_not_be_written(home):
     with pytest.raises(LocalServerError, match=r'/sys/\S+ cannot be used: .*\. Change its permissions'):
         back_up(home, Path('/sys/backup'))

@@ -360,7 +360,8 @@ def test_numbers_that_json_does_not_know_are_null_in_an_answer(ways):
     """Python's own JSON has them, and so has the SDK's: prices that pandas found missing, for example."""
     unknown = '{"a": NaN, "b": [Infinity, -Infinity], "NaN": "Infinity %s"}' % (2**70)
     told = {'a': None, 'b': [None, None], 'NaN': f'Infinity {2**70}'}
-    item = f'{{"external_id": "no numbers", "fields": {{"text": "NaN", "custom": {unknown}}}, "metadata": {{"a": [{unknown}]}}}}'
+    fields = f'{{"text": "NaN", "custom": {unknown}}}'
+    item = f'{{"external_id": "no numbers", "fields": {fields}, "metadata": {{"a": [{unknown}]}}}}'
     for way in ways:
         path = f'/datasets/{way.dataset}/records'
         headers = {'Content-Type': 'application/json'}

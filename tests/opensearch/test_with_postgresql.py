@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from beam_argilla.local import LocalServer, LocalServerError, serve
+from beam_argilla.local.__main__ import main
 from tests import postgresql
 from tests.local.test_same_as_stock import EVERYTHING, Way
 
@@ -111,6 +112,22 @@ def test_the_same_new_records_from_several_clients_are_written_once(server):
         client.join()
     assert statuses == [200] * 6
     assert way.api.get(f'/datasets/{way.dataset}/records').json()['total'] == 100
+
+
+def test_people_are_added_while_it_runs_and_copies_are_pg_dumps(server, tmp_path, capsys):
+    home = str(server.home)
+    assert main(['--home', home, 'add-user', 'ann', '--password', 'a password']) == 0
+    log_in = {'username': 'ann', 'password': 'a password'}
+    assert httpx.post(f'{server.api_url}/api/v1/token', data=log_in).status_code == 201
+    assert main(['--home', home, '--backup', str(tmp_path / 'copy')]) == 2
+    assert 'is backed up by pg_dump' in capsys.readouterr().err
+
+
+def test_data_that_nobody_would_see_is_told(opensearch, database_url, tmp_path):
+    with serve(tmp_path):
+        pass
+    with pytest.raises(LocalServerError, match='has data, which nobody would see, nor back up, beside a PostgreSQL'):
+        serve(tmp_path, database_url=database_url, elasticsearch=opensearch).__enter__()
 
 
 def test_several_processes_answer_and_none_is_left_over(opensearch, database_url):
