@@ -215,7 +215,7 @@ async def _find(
         tree = parse(text_query.q)
         if tree is None:
             return found.where(sqlalchemy.false()), score
-        matched = match(tree, {word: await _similar(session, word) for word in tree.fuzzy_words()})
+        matched = match(tree, {word: await _similar(session, word) for word in set(tree.fuzzy_words())})
         expression = matched.expression
         if text_query.field:
             expression = f'{{{await _column_of_field(session, dataset, text_query.field)}}} : ({expression})'

@@ -20,6 +20,8 @@ from beam_argilla.local.words import folded, may_begin_a_word, words
 
 # Elasticsearch has a limit too. Neither FTS5 nor Python bears any depth.
 MAX_WORDS = 1024
+# Each is compared with all words of the index, which takes a tenth of a second where there are 100,000.
+MAX_FUZZY_WORDS = 32
 MAX_DEPTH = 20
 
 _SPACE = ' \t\n\r'
@@ -102,6 +104,7 @@ class _Parser:
         self._query = query
         self._index = 0
         self._words = 0
+        self._fuzzy_words: set[FuzzyWord] = set()
         self._closing = _matching_brackets(query)
 
     def parse(self) -> Node | None:
@@ -170,7 +173,11 @@ class _Parser:
         is_prefix = len(text) > 1 and self._query[start : self._index].endswith('*') and not self._is_escaped(start)
         if edits := min(self._distance(end), MAX_EDITS):
             self._count(1)
-            return Node('fuzzy', fuzzy=FuzzyWord(folded(text), edits))
+            word = FuzzyWord(folded(text), edits)
+            self._fuzzy_words.add(word)
+            if len(self._fuzzy_words) > MAX_FUZZY_WORDS:
+                raise TextQueryError(f'The text query has more than {MAX_FUZZY_WORDS} different fuzzy words')
+            return Node('fuzzy', fuzzy=word)
         if is_prefix:
             self._count(1)
             beginning = folded(text[:-1])

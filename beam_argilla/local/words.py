@@ -37,9 +37,11 @@ _RUN = rf"""(?:
   | [{_KATAKANA}][{_KATAKANA}{_MARK}]*+
 )"""
 _LINES = rf'[{_LINE}][{_LINE}{_MARK}]*+'
+# Where a line of them begins. From each of a long one, all to its end would be read.
+_FIRST_LINE = rf'(?=[{_LINE}])(?<![{_LINE}][{_MARK}]*)'
 _WORD = regex.compile(
     rf"""
-    (?:{_LINES})?+ {_RUN} (?:{_LINES} (?:{_RUN})?+)*+
+    (?:{_FIRST_LINE}{_LINES})?+ {_RUN} (?:{_LINES} (?:{_RUN})?+)*+
   | [\p{{Script=Han}}\p{{Script=Hiragana}}][{_MARK}]*+
   | \p{{Line_Break=Complex_Context}}[\p{{Line_Break=Complex_Context}}{_MARK}]*+
   | [\p{{Extended_Pictographic}}\p{{Emoji_Modifier}}][{_MARK}]*+ (?:(?<=\u200d)\p{{Extended_Pictographic}}[{_MARK}]*+)*+

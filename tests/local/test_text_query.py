@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from beam_argilla.local import text_index
 from beam_argilla.local.text import indexed_text
-from beam_argilla.local.text_query import MAX_DEPTH, MAX_WORDS, Match, TextQueryError, match, parse
+from beam_argilla.local.text_query import MAX_DEPTH, MAX_FUZZY_WORDS, MAX_WORDS, Match, TextQueryError, match, parse
 from beam_argilla.local.words import TOKENIZER
 
 TEXTS = [
@@ -275,6 +275,13 @@ def test_words_up_to_the_limit(index):
     assert found(index, '"' + 'fox ' * MAX_WORDS + '"') == []
     with pytest.raises(TextQueryError, match='words'):
         parse('fox ' * (MAX_WORDS + 1))
+
+
+def test_fuzzy_words_up_to_the_limit():
+    words = [f'fox{number}~1 ' for number in range(MAX_FUZZY_WORDS)]
+    assert len(set(parse(''.join(words * 2)).fuzzy_words())) == MAX_FUZZY_WORDS
+    with pytest.raises(TextQueryError, match='fuzzy words'):
+        parse(''.join(words) + 'another~1')
 
 
 def test_a_lone_negation_is_left_to_the_caller():
