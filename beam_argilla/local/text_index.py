@@ -33,26 +33,45 @@ _PICKED = ',\n'.join(
 )
 
 
+_BODY = f"""CASE WHEN json_extract(fields.settings, '$.type') <> 'image' AND entry.value IS NOT NULL THEN
+          {TEXT_FUNCTION}(CAST(entry.value AS BLOB), json_extract(fields.settings, '$.type'))
+        END AS body"""
+
+
+def _entries(fields: str) -> str:
+    # Python writes NaN into JSON where SQLite takes it for an error, which would make the whole request fail.
+    return f"""LEFT JOIN json_each(CASE WHEN json_valid({fields}) THEN {fields} END) AS entry
+        ON entry.key = fields.name"""
+
+
 def _insert_texts(record_id: str, fields: str, dataset_id: str) -> str:
     """The statement that takes the texts out of one record, whose columns are these SQL expressions."""
-    # Python writes NaN into JSON where SQLite takes it for an error, which would make the whole request fail.
     return f"""
     INSERT INTO {TEXT_TABLE} (record_id, {_LIST})
     SELECT {record_id}, {_PICKED} FROM (
-      SELECT
-        row_number() OVER (ORDER BY fields.inserted_at, fields.id) - 1 AS position,
-        CASE WHEN json_extract(fields.settings, '$.type') <> 'image' AND entry.value IS NOT NULL THEN
-          {TEXT_FUNCTION}(CAST(entry.value AS BLOB), json_extract(fields.settings, '$.type'))
-        END AS body
-      FROM fields
-      LEFT JOIN json_each(CASE WHEN json_valid({fields}) THEN {fields} END) AS entry
-        ON entry.key = fields.name
+      SELECT row_number() OVER (ORDER BY fields.inserted_at, fields.id) - 1 AS position, {_BODY}
+      FROM fields {_entries(fields)}
       WHERE fields.dataset_id = {dataset_id}
     )"""
 
 
 _INSERT_NEW = _insert_texts('new.id', 'new.fields', 'new.dataset_id')
 
+# Fields of a draft may be removed, also where it has records: those behind them move up a column. (Those of a dataset
+# that is removed as a whole go after it.)
+_FIELDS_DELETE = f"""CREATE TRIGGER IF NOT EXISTS {_PREFIX}fields_delete_v2 AFTER DELETE ON fields
+    WHEN EXISTS (SELECT 1 FROM datasets WHERE id = old.dataset_id) BEGIN
+      DELETE FROM {TEXT_TABLE} WHERE record_id IN (SELECT id FROM records WHERE dataset_id = old.dataset_id);
+      INSERT INTO {TEXT_TABLE} (record_id, {_LIST})
+      SELECT record_id, {_PICKED} FROM (
+        SELECT
+          records.id AS record_id,
+          row_number() OVER (PARTITION BY records.id ORDER BY fields.inserted_at, fields.id) - 1 AS position,
+          {_BODY}
+        FROM records JOIN fields ON fields.dataset_id = records.dataset_id {_entries('records.fields')}
+        WHERE records.dataset_id = old.dataset_id
+      ) GROUP BY record_id;
+    END"""
 
 _SCHEMA = [
     # The texts are kept next to the index: FTS5 must be told the old text to remove it, and the record may be gone.
@@ -102,6 +121,7 @@ def ensure_index(connection: sqlite3.Connection, tell: Callable[[str], None]) ->
     present = {name for (name,) in rows}
     wanted = {statement.split()[3 if statement.startswith('CREATE VIRTUAL') else 2] for statement in _SCHEMA}
     if wanted <= present:
+        connection.execute(_FIELDS_DELETE)  # Younger than the rest, for which nothing need be indexed again.
         return
     (count,) = connection.execute('SELECT count(*) FROM records').fetchone()
     if count:
@@ -121,3 +141,4 @@ def ensure_index(connection: sqlite3.Connection, tell: Callable[[str], None]) ->
         connection.executemany(
             _insert_texts('?1', '?2', '?3'), connection.execute('SELECT id, fields, dataset_id FROM records')
         )
+        connection.execute(_FIELDS_DELETE)

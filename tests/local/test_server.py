@@ -177,6 +177,41 @@ def test_all_kinds_of_fields_are_searched(argilla_server):
     assert in_field('field 39', 'columns') == ['d']
 
 
+def test_fields_of_a_draft_are_removed_where_it_has_records(argilla_server):
+    with http_client(argilla_server) as api:
+        workspace = next(one['id'] for one in api.get('me/workspaces').json()['items'] if one['name'] == 'default')
+        body = {'name': f'draft-{uuid.uuid4().hex[:8]}', 'workspace_id': workspace}
+        dataset = f'datasets/{api.post("datasets", json=body).json()["id"]}'
+        text = {'type': 'text', 'use_markdown': False}
+
+        def add(kind, name, required):
+            body = {'name': name, 'title': name, 'required': required, 'settings': text}
+            return api.post(f'{dataset}/{kind}', json=body).raise_for_status().json()['id']
+
+        def put(name, **fields):
+            body = {'items': [{'external_id': name, 'fields': fields}]}
+            api.put(f'{dataset}/records/bulk', json=body).raise_for_status()
+
+        def found(query, **field):
+            body = {'query': {'text': {'q': query, **field}}}
+            answer = api.post(f'{dataset}/records/search', json=body).raise_for_status()
+            return sorted(item['record']['external_id'] for item in answer.json()['items'])
+
+        first = add('fields', 'first', True)
+        add('fields', 'second', False)
+        add('questions', 'question', True)
+        put('1', first='apple', second='banana')
+        api.delete(f'fields/{first}').raise_for_status()
+        add('fields', 'third', True)
+        api.put(f'{dataset}/publish').raise_for_status()
+        put('2', second='banana', third='cherry')
+        assert found('banana') == found('banana', field='second') == ['1', '2']
+        assert found('banana', field='third') == []
+        assert found('apple') == []
+        assert found('cherry', field='third') == ['2']
+        api.delete(dataset).raise_for_status()
+
+
 def test_many_writers(argilla_server):
     """Four clients write at once, all of them the same new records: every request is answered, none with an error."""
     dataset = create_dataset(argilla_server)
