@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Home, beside_database, check_database, new_private
+from beam_argilla.local.home import Home, beside_database, check_database, coming, new_private
 from beam_argilla.local.troubles import troubles_told
 
 
@@ -36,11 +36,11 @@ def back_up(home: Home, file: Path) -> None:
         raise LocalServerError(f'There is no directory {file.parent} for the backup.')
     with (
         troubles_told(home.database, file.parent),
-        tempfile.TemporaryDirectory(prefix=f'{file.name}.', dir=file.parent) as coming,
+        tempfile.TemporaryDirectory(prefix=f'{file.name}.', dir=file.parent) as place,
     ):
-        copy = Path(coming, home.database.name)
+        copy = Path(place, home.database.name)
         copy_database(home.database, copy)
-        packed = Path(coming, file.name)
+        packed = Path(place, file.name)
         with new_private(packed) as stream:
             with tarfile.open(fileobj=stream, mode='w:gz', compresslevel=1) as archive:
                 for path in (copy, *home.small_files):
@@ -62,7 +62,7 @@ def restore(file: Path, home: Home) -> None:
       LocalServerError: The file is no such backup, the home has data, or a server runs on it.
     """
     home.prepare()
-    coming = home.database.with_name(home.database.name + '.new')
+    new = coming(home.database)
     with troubles_told(home.database), home.locked(f'which is made of {file}'):
         # SQLite would bring what stands in a log that was left behind into the new database.
         if any(path.exists() for path in (home.database, *beside_database(home.database))):
@@ -70,8 +70,8 @@ def restore(file: Path, home: Home) -> None:
         try:
             check_whole(file)
             with tarfile.open(file) as archive:
-                unpack(archive, home.database.name, coming)
-                check_database(coming)
+                unpack(archive, home.database.name, new)
+                check_database(new)
                 for path in home.small_files:
                     if path.name in archive.getnames():
                         unpack(archive, path.name, path)
@@ -80,9 +80,9 @@ def restore(file: Path, home: Home) -> None:
         except FileNotFoundError:
             raise LocalServerError(f'There is no file {file}.') from None
         else:
-            coming.rename(home.database)
+            new.rename(home.database)
         finally:
-            coming.unlink(missing_ok=True)
+            new.unlink(missing_ok=True)
 
 
 def check_whole(file: Path) -> None:
@@ -94,6 +94,16 @@ def check_whole(file: Path) -> None:
     with gzip.open(file) as stream:
         while stream.read(1 << 20):
             pass
+
+
+def replace_database(source: Path, database: Path) -> None:
+    """Puts a copy of a database, as it is at one moment, in the place of another: as a whole, or not at all."""
+    new = coming(database)
+    new.unlink(missing_ok=True)
+    copy_database(source, new)
+    for path in beside_database(database):
+        path.unlink(missing_ok=True)
+    new.replace(database)
 
 
 def copy_database(database: Path, copy: Path) -> None:

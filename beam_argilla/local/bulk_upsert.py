@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import count
@@ -153,7 +154,7 @@ async def _write_records(
     db: AsyncSession, dataset: Dataset, items: Sequence[Item], found: Sequence[dict[str, Any] | None]
 ) -> list[dict[str, Any]]:
     new: list[dict[str, Any]] = []
-    changed: list[dict[str, Any]] = []
+    changed: defaultdict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     records: list[dict[str, Any]] = []
     ids = _new_ids(found.count(None))
     for item, there, now in zip(items, found, _times(), strict=False):
@@ -180,11 +181,12 @@ async def _write_records(
             record = {**there, **sent}
             if change:
                 record['updated_at'] = now
-                changed.append({**there, **change, 'updated_at': now})
+                changed[tuple(change)].append(record)
         records.append(record)
     if new:
         await many_rows.execute(db, insert(_RECORD), new)
-    await _update(db, changed, 'fields', 'metadata', 'updated_at')
+    for names, of_them in changed.items():
+        await _update(db, of_them, *names, 'updated_at')
     return records
 
 

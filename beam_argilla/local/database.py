@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from beam_argilla.local import text_index
-from beam_argilla.local.backup import copy_database
+from beam_argilla.local.backup import replace_database
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Home
+from beam_argilla.local.home import Home, write_private
 
 BUSY_TIMEOUT_SECONDS = 60.0
 WORKSPACE = 'default'
@@ -92,6 +92,16 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
 
+    home = Home(path.parent)
+    if home.migrating.exists():
+        # A process was killed at it. Each statement of a migration stays by itself, so it cannot go on from there.
+        before = home.before(home.migrating.read_text())
+        if not before.exists():
+            raise LocalServerError(
+                f'The database {path} was left while it was brought up to date, and {before}, as it was, is gone. Put '
+                'that file back, or restore a backup.'
+            )
+        replace_database(before, path)
     with closing(connect(path)) as connection:
         config = alembic_config()
         revisions = ScriptDirectory.from_config(config)
@@ -101,11 +111,13 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
             try:
                 if revision is not None:
                     revisions.get_revision(revision)
-                    copy = Home(path.parent).before(revision)
+                    copy = home.before(revision)
                     tell(f'it is brought up to date with this argilla-server, once. As it was it stays in {copy}.')
-                    copy_database(path, copy)
+                    replace_database(path, copy)
+                    write_private(home.migrating, revision)
                 with set_up_by_alembic():
                     command.upgrade(config, 'head')
+                home.migrating.unlink(missing_ok=True)
             except CommandError as error:
                 raise LocalServerError(
                     f'The database {path} cannot be used by this argilla-server: {error}. Was it made by a newer one? '

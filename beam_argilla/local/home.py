@@ -71,6 +71,11 @@ class Home:
         """Where the database is kept as it was before a migration, at this revision."""
         return self.path / f'argilla-{revision}.db'
 
+    @property
+    def migrating(self) -> Path:
+        """While the database is brought up to date: holds the revision that it had, see `before`."""
+        return self.path / 'argilla.migrating'
+
     def prepare(self) -> None:
         """Creates the directory if need be, and makes sure that it can be written.
 
@@ -105,10 +110,12 @@ class Home:
 
     def empty(self) -> None:
         """Removes all that servers have put here, and nothing else that may lie in the directory."""
-        databases = [self.database, *self.path.glob(self.before('[0-9a-f]' * 12).name)]
+        kept = [*self.path.glob(self.before('[0-9a-f]' * 12).name), self.database]
+        databases = [path for database in kept for path in (coming(database), database)]
         beside = [path for database in databases for path in beside_database(database)]
+        small = [path for file in (*self.small_files, self.migrating) for path in (file, coming(file))]
         # The database at last: without it the rest is a new home's.
-        for path in (*self.small_files, self.log, *beside, *databases):
+        for path in (*small, self.log, *beside, *databases):
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -247,6 +254,11 @@ def check_exposure(host: str, credentials: Credentials) -> None:
         )
 
 
+def coming(path: Path) -> Path:
+    """What is to take the place of a file, once it is there as a whole."""
+    return path.with_name(path.name + '.new')
+
+
 def beside_database(database: Path) -> list[Path]:
     """The files that SQLite makes along with a database: they hold what has not found its way into it yet."""
     return [database.with_name(database.name + ending) for ending in ('-wal', '-shm', '-journal')]
@@ -254,7 +266,7 @@ def beside_database(database: Path) -> list[Path]:
 
 def write_private(path: Path, text: str) -> None:
     """Replaces a file atomically by one that only its owner can read."""
-    temporary = path.with_name(path.name + '.new')
+    temporary = coming(path)
     temporary.unlink(missing_ok=True)
     with new_private(temporary) as file:
         file.write(text.encode())

@@ -14,6 +14,7 @@ from uuid import UUID
 
 _LOGGER = logging.getLogger(__name__)
 SCHEDULE_SECONDS = 1.0
+_LOOKS = 3
 
 
 def start() -> None:
@@ -68,20 +69,26 @@ async def catch_up_with_answers() -> None:
         .where(Response.record_id == Record.id, Response.status == ResponseStatus.submitted)
         .scalar_subquery()
     )
-    ids: list[UUID] = []
-    async with AsyncSessionLocal() as session:
-        for dataset in (await session.scalars(select(Dataset))).all():
-            # One at a time, for which an index is enough, see `database`; of all, the records would be read themselves.
-            is_complete = submitted >= dataset.distribution['min_submitted']
-            behind = select(Record.id).where(
-                Record.dataset_id == dataset.id, (Record.status == RecordStatus.completed) != is_complete
-            )
-            ids += await session.scalars(behind)
+
+    async def behind() -> list[UUID]:
+        ids: list[UUID] = []
+        async with AsyncSessionLocal() as session:
+            for dataset in (await session.scalars(select(Dataset))).all():
+                # One at a time, for which an index is enough, see `database`; of all, the records would be read.
+                is_complete = submitted >= dataset.distribution['min_submitted']
+                of_dataset = select(Record.id).where(
+                    Record.dataset_id == dataset.id, (Record.status == RecordStatus.completed) != is_complete
+                )
+                ids += await session.scalars(of_dataset)
+        return ids
+
     async with SearchEngine.get_by_name(settings.search_engine) as search_engine:
-        for record_id in ids:
-            try:
-                await distribution.update_record_status(search_engine, record_id)
-            except NotFoundError:  # Removed meanwhile.
-                pass
-            except Exception as error:  # Elasticsearch may lack it, for example. The others shall not suffer.
-                _LOGGER.warning('The status of record %s could not be brought up to date: %s', record_id, error)
+        # Again, for somebody may have answered a record between the look at it and its new status.
+        for _ in range(_LOOKS):
+            for record_id in await behind():
+                try:
+                    await distribution.update_record_status(search_engine, record_id)
+                except NotFoundError:  # Removed meanwhile.
+                    pass
+                except Exception as error:  # Elasticsearch may lack it, for example. The others shall not suffer.
+                    _LOGGER.warning('The status of record %s could not be brought up to date: %s', record_id, error)

@@ -5,6 +5,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import uuid
 from contextlib import closing, contextmanager
@@ -349,6 +350,63 @@ def test_a_home_of_an_older_argilla_is_brought_up_to_date(server, tmp_path, capl
     (copy,) = home.path.glob('argilla-*.db')
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(head.down_revision,)]
+
+
+def test_a_migration_that_was_cut_off_begins_anew(server, tmp_path):
+    """Of a migration each statement stays by itself: what a killed one leaves is neither of the two versions."""
+    from alembic.script import ScriptDirectory
+
+    head = ScriptDirectory.from_config(alembic_config()).get_revision('head')
+    dataset, home = Dataset(server), Home(tmp_path / 'older')
+    with Api(server) as api:
+        dataset.put(api, ['kept'])
+    back_up(Home(server.home), tmp_path / 'backup')
+    restore(tmp_path / 'backup', home)
+    downgrade(home.database, head.module)
+    dies = tmp_path / 'dies.py'
+    dies.write_text(DIES_WITHIN_A_MIGRATION)
+    for statements in (1, 2):
+        killed = subprocess.run([sys.executable, str(dies), str(home.path), str(statements)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert home.migrating.exists()
+    with serve(home.path) as migrated, Api(migrated) as api:
+        assert dataset.all(api).keys() == {'kept'}
+    assert not home.migrating.exists()
+    copy = home.before(head.down_revision)
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(head.down_revision,)]
+    (home.path / 'argilla.migrating').write_text(head.down_revision)
+    copy.unlink()
+    with pytest.raises(LocalServerError, match='as it was, is gone'), serve(home.path):
+        pass
+
+
+# As a server that is started and killed after some statements which change tables.
+DIES_WITHIN_A_MIGRATION = """
+import os, signal, sys
+from pathlib import Path
+
+path = Path(sys.argv[1], 'argilla.db')
+os.environ['ARGILLA_DATABASE_URL'] = f'sqlite+aiosqlite:///{path}'
+os.environ['ARGILLA_HOME_PATH'] = sys.argv[1]
+
+import sqlalchemy
+from beam_argilla.local.database import migrate
+
+left = int(sys.argv[2])
+
+
+def after(connection, cursor, statement, *rest):
+    global left
+    if statement.lstrip().upper().startswith(('ALTER', 'CREATE', 'DROP')):
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+sqlalchemy.event.listen(sqlalchemy.Engine, 'after_cursor_execute', after)
+migrate(path, print)
+"""
 
 
 def downgrade(path, migration):
