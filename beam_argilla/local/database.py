@@ -9,7 +9,7 @@ from typing import Any
 from beam_argilla.local import text_index
 from beam_argilla.local.backup import replace_database
 from beam_argilla.local.errors import LocalServerError
-from beam_argilla.local.home import Home, write_private
+from beam_argilla.local.home import Home, beside_database, write_private
 
 BUSY_TIMEOUT_SECONDS = 60.0
 WORKSPACE = 'default'
@@ -94,14 +94,7 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
 
     home = Home(path.parent)
     if home.migrating.exists():
-        # A process was killed at it. Each statement of a migration stays by itself, so it cannot go on from there.
-        before = home.before(home.migrating.read_text())
-        if not before.exists():
-            raise LocalServerError(
-                f'The database {path} was left while it was brought up to date, and {before}, as it was, is gone. Put '
-                'that file back, or restore a backup.'
-            )
-        replace_database(before, path)
+        _take_back(home)
     with closing(connect(path)) as connection:
         config = alembic_config()
         revisions = ScriptDirectory.from_config(config)
@@ -109,7 +102,9 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
         revision = current_revision(connection)
         if revision != revisions.get_current_head():
             try:
-                if revision is not None:
+                if revision is None:
+                    write_private(home.migrating, '')
+                else:
                     revisions.get_revision(revision)
                     copy = home.before(revision)
                     tell(f'it is brought up to date with this argilla-server, once. As it was it stays in {copy}.')
@@ -126,6 +121,28 @@ def migrate(path: Path, tell: Callable[[str], None]) -> None:
         text_index.ensure_index(connection, tell)
         connection.execute(PAGE_INDEX)
         connection.execute(RESPONSE_INDEX)
+
+
+def _take_back(home: Home) -> None:
+    """Puts the database back as it was before a migration at which a process was killed.
+
+    Each statement of one stays by itself in SQLite, so it cannot go on from there.
+
+    Raises:
+      LocalServerError: The copy that was made of it is gone.
+    """
+    revision = home.migrating.read_text()
+    if not revision:  # It was a new one.
+        for file in (*beside_database(home.database), home.database):
+            file.unlink(missing_ok=True)
+        return
+    before = home.before(revision)
+    if not before.exists():
+        raise LocalServerError(
+            f'The database {home.database} was left while it was brought up to date, and {before}, as it was, is gone. '
+            'Put that file back, or restore a backup.'
+        )
+    replace_database(before, home.database)
 
 
 def current_revision(connection: sqlite3.Connection) -> str | None:

@@ -73,7 +73,7 @@ class Home:
 
     @property
     def migrating(self) -> Path:
-        """While the database is brought up to date: holds the revision that it had, see `before`."""
+        """While the database is brought up to date: holds the revision that it had, see `before`; none of a new one."""
         return self.path / 'argilla.migrating'
 
     def prepare(self) -> None:

@@ -381,6 +381,19 @@ def test_a_migration_that_was_cut_off_begins_anew(server, tmp_path):
         pass
 
 
+def test_a_first_start_that_was_cut_off_begins_anew(tmp_path):
+    home = Home(tmp_path / 'home')
+    home.prepare()
+    (tmp_path / 'dies.py').write_text(DIES_WITHIN_A_MIGRATION)
+    for statements in (1, 5):
+        killed = subprocess.run([sys.executable, tmp_path / 'dies.py', home.path, str(statements)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        assert home.database.exists()
+    with serve(home.path) as server, Api(server) as api:
+        assert api('GET', 'me')['username'] == 'argilla'
+    assert not home.migrating.exists()
+
+
 # As a server that is started and killed after some statements which change tables.
 DIES_WITHIN_A_MIGRATION = """
 import os, signal, sys
