@@ -130,9 +130,11 @@ def test_a_backup_that_is_damaged_anywhere_is_refused(home, tmp_path):
 
 
 def test_what_is_somebody_elses_stays_when_a_home_is_emptied(home):
-    ours = home.before('0123456789ab')
+    # What a killed migration or restore leaves is ours as well.
+    ours = [home.before('0123456789ab'), home.migrating]
+    ours += [home.path / name for name in ('argilla.db.new', 'argilla.db.new-wal', 'credentials.json.new')]
     theirs = [home.path / name for name in ('argilla-mine.db', 'notes.txt')]
-    for path in (ours, *theirs):
+    for path in (*ours, *theirs):
         path.write_text('something')
     home.empty()
     assert sorted(home.path.iterdir()) == sorted(theirs)

@@ -360,6 +360,7 @@ def test_numbers_that_json_does_not_know_are_null_in_an_answer(ways):
     """Python's own JSON has them, and so has the SDK's: prices that pandas found missing, for example."""
     unknown = '{"a": NaN, "b": [Infinity, -Infinity], "NaN": "Infinity %s"}' % (2**70)
     told = {'a': None, 'b': [None, None], 'NaN': f'Infinity {2**70}'}
+    stored = []
     fields = f'{{"text": "NaN", "custom": {unknown}}}'
     item = f'{{"external_id": "no numbers", "fields": {fields}, "metadata": {{"a": [{unknown}]}}}}'
     for way in ways:
@@ -375,7 +376,13 @@ def test_numbers_that_json_does_not_know_are_null_in_an_answer(ways):
             (record,) = [record for record in records if record['id'] == id]
             assert record['fields'] == {'text': 'NaN', 'custom': told}
             assert record['metadata'] == {'a': [told]}
+        # They stay in the database, also when something else of the record is changed.
+        more = {'items': [{'external_id': 'no numbers', 'metadata': {'b': 1}}]}
+        way.api.put(f'{path}/bulk', json=more).raise_for_status()
+        stored.append(way.stored())
+        assert 'NaN, ' in str(stored[-1])
         way.api.delete(f'{path}?ids={id}').raise_for_status()
+    assert stored[0] == stored[1]
 
 
 LISTS = [
