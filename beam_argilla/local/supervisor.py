@@ -10,7 +10,6 @@ write to, so they read its end as soon as the caller is gone. (Linux could kill 
 but it does so already when the *thread* that started them ends, and macOS cannot do it at all.)
 """
 
-import contextlib
 import http.client
 import json
 import logging
@@ -108,7 +107,7 @@ class LocalServer:
     def kill(self) -> None:
         """Ends the server at once, with SIGKILL, as a crash would. What was committed is in the home; see `restart`."""
         if self._server is not None:
-            with contextlib.suppress(ProcessLookupError):  # It has ended by itself.
+            with suppress(ProcessLookupError):  # It has ended by itself.
                 os.killpg(self._server.pid, signal.SIGKILL)
             self._server.wait()
             self._server = None

@@ -74,7 +74,10 @@ def parse(query: str) -> Node | None:
     Raises:
       TextQueryError: It has too many words, or too many levels of brackets.
     """
-    return _Parser(query).parse()
+    tree = _Parser(query).parse()
+    if tree is not None and len(set(tree.fuzzy_words())) > MAX_FUZZY_WORDS:
+        raise TextQueryError(f'The text query has more than {MAX_FUZZY_WORDS} different fuzzy words')
+    return tree
 
 
 @dataclasses.dataclass
@@ -104,7 +107,6 @@ class _Parser:
         self._query = query
         self._index = 0
         self._words = 0
-        self._fuzzy_words: set[FuzzyWord] = set()
         self._closing = _matching_brackets(query)
 
     def parse(self) -> Node | None:
@@ -173,11 +175,7 @@ class _Parser:
         is_prefix = len(text) > 1 and self._query[start : self._index].endswith('*') and not self._is_escaped(start)
         if edits := min(self._distance(end), MAX_EDITS):
             self._count(1)
-            word = FuzzyWord(folded(text), edits)
-            self._fuzzy_words.add(word)
-            if len(self._fuzzy_words) > MAX_FUZZY_WORDS:
-                raise TextQueryError(f'The text query has more than {MAX_FUZZY_WORDS} different fuzzy words')
-            return Node('fuzzy', fuzzy=word)
+            return Node('fuzzy', fuzzy=FuzzyWord(folded(text), edits))
         if is_prefix:
             self._count(1)
             beginning = folded(text[:-1])

@@ -332,8 +332,8 @@ def test_a_full_disk_is_told_and_nothing_is_lost(small_disk, capsys):
         pass
 
 
-def test_a_home_of_an_older_argilla_is_brought_up_to_date(server, tmp_path, caplog):
-    """As one that an earlier version of argilla-server has made: a migration is taken back."""
+def older_home(server, tmp_path):
+    """A dataset, a home with a copy of it as an earlier version of argilla-server has made it, and its revision."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory.from_config(alembic_config()).get_revision('head')
@@ -343,26 +343,23 @@ def test_a_home_of_an_older_argilla_is_brought_up_to_date(server, tmp_path, capl
     back_up(Home(server.home), tmp_path / 'backup')
     restore(tmp_path / 'backup', home)
     downgrade(home.database, head.module)
+    return dataset, home, head.down_revision
+
+
+def test_a_home_of_an_older_argilla_is_brought_up_to_date(server, tmp_path, caplog):
+    dataset, home, revision = older_home(server, tmp_path)
     with serve(home.path) as migrated, Api(migrated) as api:
         assert dataset.all(api).keys() == {'kept'}
         assert dataset.search(api, 'words') == 1
     assert f'{home.path} was used by another version: it is brought up to date' in caplog.text
     (copy,) = home.path.glob('argilla-*.db')
     with closing(sqlite3.connect(copy)) as connection:
-        assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(head.down_revision,)]
+        assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(revision,)]
 
 
 def test_a_migration_that_was_cut_off_begins_anew(server, tmp_path):
     """Of a migration each statement stays by itself: what a killed one leaves is neither of the two versions."""
-    from alembic.script import ScriptDirectory
-
-    head = ScriptDirectory.from_config(alembic_config()).get_revision('head')
-    dataset, home = Dataset(server), Home(tmp_path / 'older')
-    with Api(server) as api:
-        dataset.put(api, ['kept'])
-    back_up(Home(server.home), tmp_path / 'backup')
-    restore(tmp_path / 'backup', home)
-    downgrade(home.database, head.module)
+    dataset, home, revision = older_home(server, tmp_path)
     dies = tmp_path / 'dies.py'
     dies.write_text(DIES_WITHIN_A_MIGRATION)
     for statements in (1, 2):
@@ -372,10 +369,10 @@ def test_a_migration_that_was_cut_off_begins_anew(server, tmp_path):
     with serve(home.path) as migrated, Api(migrated) as api:
         assert dataset.all(api).keys() == {'kept'}
     assert not home.migrating.exists()
-    copy = home.before(head.down_revision)
+    copy = home.before(revision)
     with closing(sqlite3.connect(copy)) as connection:
-        assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(head.down_revision,)]
-    (home.path / 'argilla.migrating').write_text(head.down_revision)
+        assert connection.execute('SELECT version_num FROM alembic_version').fetchall() == [(revision,)]
+    (home.path / 'argilla.migrating').write_text(revision)
     copy.unlink()
     with pytest.raises(LocalServerError, match='as it was, is gone'), serve(home.path):
         pass
